@@ -1,0 +1,61 @@
+# What people do here. It needs sh, coreutils, make, git and Python 3.11 or newer, and nothing else.
+
+PYTHON ?= python3
+PY := .venv/bin/python
+ARGS ?=
+
+# A stamp is named for the content of its lock, so a new lock, or a .venv that lost its Python, installs again.
+sum = $(or $(firstword $(shell test -x $(PY) && cksum < $(1))),missing)
+RUN_SET := .venv/.run-$(call sum,requirements.txt)
+DEV_SET := .venv/.dev-$(call sum,requirements-dev.txt)
+
+.PHONY: help run test check format lock clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo 'make run     start the chat server with everything it needs; Ctrl-C stops it'
+	@echo '             PORT=8000 HOST=127.0.0.1 CHAT_DATA_DIR=.data (docs/operations/running.md)'
+	@echo 'make test    run the tests (ARGS="tests/launch -x")'
+	@echo 'make check   lint, format, types, layers, migrations'
+	@echo 'make format  put the code into its form'
+	@echo 'make lock    pin what requirements.in and requirements-dev.in allow'
+	@echo 'make clean   remove what was made, but neither .data nor your work'
+
+# exec and $$PPID: the launcher is told which process make is, and stops when that one is gone.
+run: $(RUN_SET)
+	@exec $(PY) -m chatproject.launch --parent $$PPID
+
+test: $(DEV_SET)
+	@$(PY) -m pytest $(ARGS)
+
+# mypy's plugin and manage.py load the settings: here, those of nobody's server.
+check: export CHAT_ENV := local
+check: export CHAT_DATA_DIR := .venv/.check
+check: $(DEV_SET)
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+	$(PY) -c 'from importlinter.cli import lint_imports_command as check; check()'
+	$(PY) manage.py makemigrations --check --dry-run
+
+format: $(DEV_SET)
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
+
+LOCK = $(PY) -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
+lock: $(DEV_SET)
+	$(LOCK) $(ARGS) requirements.in -o requirements.txt
+	$(LOCK) $(ARGS) requirements-dev.in -c requirements.txt -o requirements-dev.txt
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	$(PYTHON) -c 'import pathlib, shutil; [shutil.rmtree(p) for p in pathlib.Path().rglob("__pycache__")]'
+
+.venv/.run-%:
+	@$(PYTHON) chatproject/launch/install.py requirements.txt
+	@touch .venv/.run-$$(cksum < requirements.txt | cut -d ' ' -f 1)
+
+.venv/.dev-%:
+	@$(PYTHON) chatproject/launch/install.py requirements-dev.txt
+	@touch .venv/.run-$$(cksum < requirements.txt | cut -d ' ' -f 1)
+	@touch .venv/.dev-$$(cksum < requirements-dev.txt | cut -d ' ' -f 1)

@@ -1,0 +1,44 @@
+"""Celery's settings. The Run row is the queue of record: a message carries an id and may be lost at any time."""
+
+from django.conf import settings
+
+broker_url = settings.REDIS_URL
+result_backend = None
+task_ignore_result = True
+
+imports = ["workers.tasks"]
+include: list[str] = []
+task_default_queue = "runs"
+task_create_missing_queues = True
+task_routes = {"run_agent": {"queue": "runs"}, "summarise_session": {"queue": "jobs"}}
+
+accept_content = ["json"]
+task_serializer = "json"
+result_serializer = "json"
+
+# A row whose doorbell was lost or whose worker died is found by the sweep, so the broker never has to remember: early
+# acknowledgement costs nothing, and a message that kills its worker is not handed to the next one.
+task_acks_late = False
+worker_prefetch_multiplier = 1
+task_publish_retry = False
+task_send_sent_event = False
+worker_send_task_events = False
+worker_hijack_root_logger = False
+worker_cancel_long_running_tasks_on_connection_loss = False
+
+broker_connection_retry_on_startup = True
+broker_connection_max_retries = None
+broker_pool_limit = 4
+# Without these a doorbell to a dead or silent Redis holds its thread for seconds to minutes.
+broker_transport_options = {
+    "socket_timeout": 10,  # above the one second of a blocking pop
+    "socket_connect_timeout": 1,
+    "socket_keepalive": True,
+    "health_check_interval": 10,
+    "retry_on_timeout": False,
+    "visibility_timeout": 1800,
+}
+
+# Cosmetics only: nothing that a user relies on hangs on beat.
+beat_schedule = {"prune": {"task": "prune", "schedule": 3600.0, "options": {"queue": "jobs", "expires": 3000}}}
+beat_schedule_filename = str(settings.CHAT_DATA_DIR / "beat-schedule")

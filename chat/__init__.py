@@ -1,0 +1,1 @@
+"""The conversation: rows, actions and doors. Knows nothing of LLMs."""

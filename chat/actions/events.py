@@ -1,0 +1,150 @@
+"""The log: how every action locks its session, appends its events and tells them."""
+
+import functools
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any, ParamSpec, TypeVar
+from uuid import UUID
+
+from django.db import IntegrityError, OperationalError, connection, transaction
+from django.utils import timezone
+
+from chat import stream
+from chat.errors import NotFound
+from chat.failpoints import failpoint
+from chat.models import ChatSession, Event
+from chat.protocol import Frame
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+TRIES = 4
+TEMPORARY_SQLSTATES = {"40001", "40P01", "55P03"}  # serialisation failure, deadlock, lock not available
+
+
+def action(fn: Callable[P, T]) -> Callable[P, T]:
+    """Run again what lost a deadlock, a serialisation or a race for a unique row.
+
+    So an action must hold no outside effect: those are registered on commit and a rollback forgets them.
+    """
+
+    @functools.wraps(fn)
+    def run(*args: P.args, **kwargs: P.kwargs) -> T:
+        for left in reversed(range(TRIES)):
+            try:
+                return fn(*args, **kwargs)
+            except (OperationalError, IntegrityError) as problem:
+                if not left or connection.in_atomic_block or not _is_temporary(problem):
+                    raise
+                time.sleep(0.005 * (TRIES - left))
+        raise AssertionError("unreachable")
+
+    return run
+
+
+def _is_temporary(problem: Exception) -> bool:
+    if isinstance(problem, IntegrityError):
+        return True  # the second look sees the row that was faster; what stays wrong is raised by the last try
+    return getattr(problem.__cause__, "sqlstate", None) in TEMPORARY_SQLSTATES or "locked" in str(problem)
+
+
+class Log:
+    """A session's row, locked, and the events that the action appends to it."""
+
+    def __init__(self, session: ChatSession) -> None:
+        self.session = session
+        self.session_id = session.pk  # Django takes the key from a row's object when the row is deleted
+        self.now: datetime = timezone.now()
+        self.frames: list[Frame] = []
+        self._events: list[Event] = []
+        self._columns = {"last_seq", "updated_at"}
+
+    @property
+    def next_seq(self) -> int:
+        return self.session.last_seq + 1
+
+    def append_event(
+        self,
+        type: str,
+        data: object = None,
+        *,
+        run_id: UUID | None = None,
+        author_id: UUID | None = None,
+        extra: dict[str, Any] | None = None,
+    ) -> int:
+        """Add a fact to the log: the only way to make an event. Returns its seq.
+
+        `data` is the whole row that it is about; of session.* the session itself, with this event's seq and time.
+        """
+        self.session.last_seq += 1
+        self.session.updated_at = self.now
+        row: Any = self.session.as_data() if data is None else data
+        self._events.append(
+            Event(
+                session_id=self.session.pk,
+                seq=self.session.last_seq,
+                type=type,
+                run_id=run_id,
+                author_id=author_id,
+                at=self.now,
+                data={**row, **(extra or {})},
+            )
+        )
+        return self.session.last_seq
+
+    def change_session(self, event: str = "session.updated", **columns: Any) -> None:
+        """Set columns of the session and say so."""
+        for name, value in columns.items():
+            setattr(self.session, name, value)
+        self._columns |= set(columns)
+        self.append_event(event)
+
+    def set_status(self, status: str) -> None:
+        if self.session.status != status:
+            self.change_session(status=status, active_at=self.now)
+
+    def touch(self) -> None:
+        """Move the session up in its lists."""
+        self.session.active_at = self.now
+        self._columns.add("active_at")
+
+    def write(self) -> None:
+        if not self._events:
+            return
+        Event.objects.bulk_create(self._events)
+        ChatSession.objects.filter(pk=self.session.pk).update(
+            **{name: getattr(self.session, name) for name in self._columns}
+        )
+        self.frames += [event.as_frame() for event in self._events]
+        self._events = []
+        on_commit(self._tell)
+
+    def forget(self) -> None:
+        """The session is gone: nothing is left to write."""
+        self._events = []
+
+    def _tell(self) -> None:
+        failpoint("commit.publish")
+        stream.publish(self.session_id, self.frames)
+
+
+@contextmanager
+def locked(session_id: UUID) -> Iterator[Log]:
+    """One transaction on one session: its row is locked first, so that commit order is seq order.
+
+    Raises `NotFound`.
+    """
+    with transaction.atomic():
+        # On SQLite the transaction itself is the lock (BEGIN IMMEDIATE); Postgres locks the row and reads it fresh.
+        session = ChatSession.objects.select_for_update(no_key=True).filter(pk=session_id).first()
+        if session is None:
+            raise NotFound
+        log = Log(session)
+        yield log
+        log.write()
+
+
+def on_commit(call: Callable[[], Any]) -> None:
+    transaction.on_commit(call, robust=True)

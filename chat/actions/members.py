@@ -1,0 +1,77 @@
+"""Who takes part in a session."""
+
+from uuid import UUID
+
+from chat.actions.events import action, locked
+from chat.errors import Conflict, InvalidInput, NotAllowed, NotFound
+from chat.models import Member, User
+from chat.protocol.commands import NewMember
+
+
+def membership(user: User, session_id: UUID) -> Member:
+    """The member that a user is in a session. Raises `NotFound`: what is not yours does not exist for you."""
+    member = Member.objects.filter(session_id=session_id, user=user).first()
+    if member is None:
+        raise NotFound
+    return member
+
+
+def writer(user: User, session_id: UUID) -> Member:
+    """Likewise, of somebody who may write. Raises `NotFound`, `NotAllowed`."""
+    member = membership(user, session_id)
+    if not member.may_write:
+        raise NotAllowed
+    return member
+
+
+def owner(user: User, session_id: UUID) -> Member:
+    """Likewise, of an owner. Raises `NotFound`, `NotAllowed`."""
+    member = membership(user, session_id)
+    if member.role != Member.Role.OWNER:
+        raise NotAllowed("Only an owner of the session may do this.")
+    return member
+
+
+@action
+def add_member(user: User, session_id: UUID, new: NewMember) -> Member:
+    """Add somebody, or change the role of one who is there."""
+    owner(user, session_id)
+    other = User.objects.filter(username=new.username, is_active=True).first()
+    if other is None:
+        raise InvalidInput("There is no such user.", fields={"username": "unknown"})
+    with locked(session_id) as log:
+        member = Member.objects.filter(session_id=session_id, user=other).first()
+        if member is None:
+            member = Member.objects.create(session_id=session_id, user=other, role=new.role)
+        elif member.role != new.role:
+            if member.role == Member.Role.OWNER:
+                _refuse_to_orphan(session_id, member)
+            Member.objects.filter(pk=member.pk).update(role=new.role)
+            member.role = new.role
+        else:
+            return member
+        log.append_event("session.member_added", extra={"member": {**other.as_data(), "role": new.role}})
+    member.user = other
+    return member
+
+
+@action
+def remove_member(user: User, session_id: UUID, user_id: UUID) -> None:
+    """Take somebody out: an owner anybody, everybody themselves."""
+    mine = membership(user, session_id)
+    if user_id != user.pk and mine.role != Member.Role.OWNER:
+        raise NotAllowed("Only an owner of the session may do this.")
+    with locked(session_id) as log:
+        member = Member.objects.select_related("user").filter(session_id=session_id, user_id=user_id).first()
+        if member is None:
+            raise NotFound
+        if member.role == Member.Role.OWNER:
+            _refuse_to_orphan(session_id, member)
+        member.delete()
+        log.append_event("session.member_removed", extra={"member": {**member.user.as_data(), "role": member.role}})
+
+
+def _refuse_to_orphan(session_id: UUID, member: Member) -> None:
+    others = Member.objects.filter(session_id=session_id, role=Member.Role.OWNER).exclude(pk=member.pk)
+    if not others.exists():
+        raise Conflict("A session needs an owner: make somebody else one first, or delete it.")

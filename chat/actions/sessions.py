@@ -1,0 +1,119 @@
+"""The life of a session."""
+
+from collections.abc import Collection
+from functools import partial
+from uuid import UUID
+
+from django.db import transaction
+
+from chat import stream
+from chat.actions.events import Log, action, locked, on_commit
+from chat.actions.members import owner, writer
+from chat.errors import Conflict, InvalidInput
+from chat.failpoints import failpoint
+from chat.models import Agent, ChatSession, Member, Run, User
+from chat.protocol.commands import NewSession, SessionChange
+
+Status = ChatSession.Status
+
+
+def agent_named(name: str) -> Agent:
+    """Raises `InvalidInput` where there is no such agent to talk to."""
+    agent = Agent.objects.filter(name=name, enabled=True).first()
+    if agent is None:
+        raise InvalidInput("There is no such agent.", fields={"agent": "unknown"})
+    return agent
+
+
+@action
+def create_session(user: User, new: NewSession) -> ChatSession:
+    agent = agent_named(new.agent or Agent.DEFAULT)
+    if new.parent_id and not ChatSession.objects.visible_to(user).filter(pk=new.parent_id).exists():
+        raise InvalidInput("There is no such parent session.", fields={"parent_id": "unknown"})
+    if new.incident_id:
+        raise InvalidInput("There is no such incident.", fields={"incident_id": "unknown"})
+    with transaction.atomic():
+        session = ChatSession.objects.create(
+            title=new.title, agent=agent, metadata=new.metadata, parent_id=new.parent_id
+        )
+        Member.objects.create(session=session, user=user, role=Member.Role.OWNER)
+        log = Log(session)
+        log.append_event("session.created")
+        log.write()
+    return session
+
+
+@action
+def update_session(user: User, session_id: UUID, change: SessionChange) -> ChatSession:
+    writer(user, session_id)
+    columns = change.model_dump(exclude_unset=True, exclude_none=True)
+    if "agent" in columns:
+        columns["agent"] = agent_named(columns["agent"])
+    with locked(session_id) as log:
+        if columns.get("status") == Status.COMPLETED:
+            if log.session.status == Status.CLOSED:
+                raise Conflict("The session is closed: reopen it first.")
+            if Run.objects.open().filter(session_id=session_id).exists():
+                raise Conflict("An answer is still in progress.")
+            columns |= {"completed_at": log.now, "active_at": log.now}
+        if columns:
+            log.change_session(**columns)
+    return log.session
+
+
+@action
+def close_session(user: User, session_id: UUID) -> ChatSession:
+    """Take no more messages. What is in progress goes on to its end."""
+    writer(user, session_id)
+    with locked(session_id) as log:
+        if log.session.status != Status.CLOSED:
+            log.change_session("session.closed", status=Status.CLOSED, closed_at=log.now, active_at=log.now)
+    return log.session
+
+
+@action
+def reopen_session(user: User, session_id: UUID) -> ChatSession:
+    writer(user, session_id)
+    with locked(session_id) as log:
+        if log.session.status in {Status.CLOSED, Status.COMPLETED}:
+            statuses = set(Run.objects.open().filter(session_id=session_id).values_list("status", flat=True))
+            log.change_session(
+                "session.reopened",
+                status=status_by_runs(statuses),
+                closed_at=None,
+                completed_at=None,
+                active_at=log.now,
+            )
+    return log.session
+
+
+@action
+def delete_session(user: User, session_id: UUID) -> None:
+    """Remove a session and all that was said in it. Everybody who watches it is told."""
+    owner(user, session_id)
+    with locked(session_id) as log:
+        running = list(Run.objects.open().filter(session_id=session_id))
+        log.append_event("session.deleted")
+        log.write()
+        # The rows refer to each other: the runs go before the messages that they answer.
+        log.session.runs.all().delete()
+        log.session.delete()
+        log.forget()
+        for run in running:
+            on_commit(partial(stream.raise_fence, session_id, run.pk, run.attempt + 1, run.drafts))
+            if run.worker_id:
+                on_commit(partial(stream.nudge, run.worker_id, run.pk))
+        failpoint("delete.commit")
+
+
+def status_by_runs(statuses: Collection[str]) -> str:
+    """What a session is by the statuses of its open runs: active, interrupted, or waiting for the user."""
+    if not statuses:
+        return Status.WAITING
+    return Status.INTERRUPTED if Run.Status.INTERRUPTED in statuses else Status.ACTIVE
+
+
+def settle(log: Log, statuses: Collection[str]) -> None:
+    """Bring the session's status up to its open runs."""
+    if log.session.status not in {Status.CLOSED, Status.COMPLETED}:
+        log.set_status(status_by_runs(statuses))

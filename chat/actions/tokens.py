@@ -1,0 +1,62 @@
+"""Tokens for programs: a short one that opens the doors, and a long one that is exchanged, once, for the next pair."""
+
+from typing import NamedTuple
+
+from django.db import transaction
+from rest_framework_simplejwt.exceptions import TokenError
+from rest_framework_simplejwt.settings import api_settings
+from rest_framework_simplejwt.tokens import RefreshToken
+from rest_framework_simplejwt.utils import get_md5_hash_password
+
+from chat.actions.events import action
+from chat.errors import NotAuthenticated
+from chat.models import User
+
+INVALID = "The token is not valid, was used or has run out."
+
+
+class Tokens(NamedTuple):
+    access: str
+    refresh: str
+    expires_in_s: int  # of the access token
+
+
+def issue_tokens(user: User) -> Tokens:
+    refresh = RefreshToken.for_user(user)
+    return Tokens(str(refresh.access_token), str(refresh), int(api_settings.ACCESS_TOKEN_LIFETIME.total_seconds()))
+
+
+@action
+def rotate_token(refresh: str) -> Tokens:
+    """Exchange a refresh token for a new pair. It serves once, and not after its user's password was changed.
+
+    Raises `NotAuthenticated`.
+    """
+    with transaction.atomic():
+        old = _checked(refresh)
+        user = User.objects.filter(pk=old[api_settings.USER_ID_CLAIM], is_active=True).first()
+        if user is None or old.get(api_settings.REVOKE_TOKEN_CLAIM) != get_md5_hash_password(user.password):
+            raise NotAuthenticated(INVALID)
+        _use_up(old)
+        return issue_tokens(user)
+
+
+@action
+def revoke_token(refresh: str) -> None:
+    """Make a refresh token worthless. Raises `NotAuthenticated`."""
+    with transaction.atomic():
+        _use_up(_checked(refresh))
+
+
+def _checked(refresh: str) -> RefreshToken:
+    try:
+        return RefreshToken(refresh)  # type: ignore[arg-type]
+    except TokenError:
+        raise NotAuthenticated(INVALID) from None
+
+
+def _use_up(token: RefreshToken) -> None:
+    """Of two that try at the same time one makes the row."""
+    made: object = token.blacklist()
+    if isinstance(made, tuple) and not made[1]:
+        raise NotAuthenticated(INVALID)

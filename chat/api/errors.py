@@ -1,0 +1,100 @@
+"""What goes wrong, whoever raised it, as HTTP tells it: `{"error": {code, message, temporary, …}}`."""
+
+import logging
+import math
+from typing import Any
+
+from django.core.exceptions import BadRequest, PermissionDenied, RequestDataTooBig, SuspiciousOperation
+from django.db import Error as DatabaseError  # InterfaceError, too, which Django's DatabaseError is not
+from django.http import Http404, HttpRequest, HttpResponse
+from django.http.request import UnreadablePostError
+from rest_framework import exceptions
+from rest_framework.response import Response
+
+from chat.errors import (
+    ChatError,
+    Internal,
+    InvalidInput,
+    MethodNotAllowed,
+    NotAllowed,
+    NotAuthenticated,
+    NotFound,
+    RateLimited,
+    TooLarge,
+    Unavailable,
+)
+from chat.protocol.frames import dumps
+
+log = logging.getLogger(__name__)
+
+
+def as_chat_error(problem: Exception) -> ChatError:
+    """What a client may be told about an exception. What is our own fault is logged, and told without its words."""
+    if isinstance(problem, ChatError):
+        return problem
+    if isinstance(problem, exceptions.APIException):
+        return _of_rest_framework(problem)
+    if isinstance(problem, Http404):
+        return NotFound()
+    if isinstance(problem, PermissionDenied):
+        return NotAllowed("This is not allowed.")
+    if isinstance(problem, RequestDataTooBig):
+        return TooLarge()
+    if isinstance(problem, (SuspiciousOperation, BadRequest, UnreadablePostError)):
+        return InvalidInput()
+    if isinstance(problem, DatabaseError):
+        log.warning("the database failed: %s", type(problem).__name__, exc_info=problem)
+        return Unavailable()
+    log.error("a request failed", exc_info=problem)
+    return Internal()
+
+
+def _of_rest_framework(problem: exceptions.APIException) -> ChatError:
+    if isinstance(problem, exceptions.NotAuthenticated):
+        return NotAuthenticated()
+    if isinstance(problem, exceptions.AuthenticationFailed):
+        return NotAuthenticated("The token is not valid, or has run out.")
+    if isinstance(problem, exceptions.PermissionDenied):
+        return NotAllowed(str(problem.detail))
+    if isinstance(problem, exceptions.NotFound):
+        return NotFound()
+    if isinstance(problem, exceptions.MethodNotAllowed):
+        return MethodNotAllowed()
+    if isinstance(problem, exceptions.Throttled):
+        return RateLimited("Too many requests.", retry_after_s=getattr(problem, "wait", None))
+    if problem.status_code >= 500:
+        log.error("a request failed", exc_info=problem)
+        return Internal()
+    fields = problem.detail if isinstance(problem.detail, dict) else {}
+    return InvalidInput(fields={str(name): _first(told) for name, told in fields.items()} or None)
+
+
+def _first(told: Any) -> str:
+    while isinstance(told, (list, dict)) and told:
+        told = next(iter(told.values())) if isinstance(told, dict) else told[0]
+    return str(told)
+
+
+def headers_for(problem: ChatError) -> dict[str, str]:
+    headers = {}
+    if problem.retry_after_s is not None:
+        headers["Retry-After"] = str(max(1, math.ceil(problem.retry_after_s)))
+    if isinstance(problem, NotAuthenticated):
+        headers["WWW-Authenticate"] = "Bearer"
+    return headers
+
+
+def error_response(problem: Exception) -> HttpResponse:
+    told = as_chat_error(problem)
+    text = dumps({"error": told.as_data()})
+    return HttpResponse(text, content_type="application/json", status=told.status, headers=headers_for(told))
+
+
+def answer(problem: Exception, context: dict[str, Any]) -> Response:
+    """Rest framework's exception handler."""
+    told = as_chat_error(problem)
+    return Response({"error": told.as_data()}, status=told.status, headers=headers_for(told))
+
+
+async def unknown_path(request: HttpRequest) -> HttpResponse:
+    return error_response(NotFound())

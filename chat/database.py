@@ -1,0 +1,94 @@
+"""Database work off the event loop: bounded threads that keep their connections, and consistent reads.
+
+Channels would send every query of a process through one shared thread, so that one slow query holds up every socket.
+Here reads have threads of their own, and writes on SQLite exactly one: a second writer would only sleep in the busy
+handler, for longer and longer.
+"""
+
+import asyncio
+import contextvars
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import cache, partial
+from typing import ParamSpec, TypeVar
+
+from django.db import DatabaseError, connection, connections, transaction
+
+from chat.errors import Unavailable
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+THREADS = 8
+WAITING_MAX = 1000  # calls that may wait for a thread before new ones are refused
+
+
+class Pool:
+    """A bounded executor whose threads own database connections."""
+
+    def __init__(self, name: str, threads: int) -> None:
+        self._executor = ThreadPoolExecutor(threads, thread_name_prefix=f"database-{name}")
+        self._waiting = 0
+
+    async def run(self, call: Callable[[], T]) -> T:
+        if self._waiting >= WAITING_MAX:
+            raise Unavailable("The database is too busy.")
+        self._waiting += 1
+        try:
+            context = contextvars.copy_context()
+            return await asyncio.get_running_loop().run_in_executor(self._executor, context.run, _tidily, call)
+        finally:
+            self._waiting -= 1
+
+
+def _tidily(call: Callable[[], T]) -> T:
+    try:
+        return call()
+    except DatabaseError:
+        connection.close()  # it may be broken; a new one costs less than to ask
+        raise
+    finally:
+        for one in connections.all(initialized_only=True):
+            one.close_if_unusable_or_obsolete()  # with a pool: gives it back
+
+
+@cache
+def _readers() -> Pool:
+    return Pool("read", THREADS)
+
+
+@cache
+def _writers() -> Pool:
+    return Pool("write", 1) if connection.vendor == "sqlite" else Pool("write", THREADS)
+
+
+async def reading(fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    return await _readers().run(partial(fn, *args, **kwargs))
+
+
+async def writing(fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    return await _writers().run(partial(fn, *args, **kwargs))
+
+
+@contextmanager
+def read_snapshot() -> Iterator[None]:
+    """Several queries that see one state.
+
+    On SQLite not `atomic()`: its BEGIN IMMEDIATE would make every reader wait for the writer. On Postgres the default
+    isolation would give each query a state of its own.
+    """
+    if connection.in_atomic_block:
+        yield
+    elif connection.vendor == "sqlite":
+        with connection.cursor() as cursor:
+            cursor.execute("BEGIN")
+            try:
+                yield
+            finally:
+                cursor.execute("ROLLBACK")
+    else:
+        with transaction.atomic():
+            with connection.cursor() as cursor:
+                cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            yield

@@ -1,0 +1,47 @@
+"""Named places where a test may stop, delay or kill a process; in normal life a dictionary look-up.
+
+`CHAT_FAILPOINTS="enqueue=exit,subscribe.read=sleep:0.3,claim.committed=exit@3"`: die there, wait there, die there the
+third time. Tests in the same process put a callable into `armed`; on an event loop it may be a coroutine function.
+"""
+
+import os
+import time
+from collections.abc import Awaitable, Callable
+
+armed: dict[str, Callable[[], Awaitable[None] | None]] = {}
+
+
+def failpoint(name: str) -> None:
+    if armed and (act := armed.get(name)):
+        act()
+
+
+async def afailpoint(name: str) -> None:
+    """Likewise between two steps of a coroutine: what is armed may await, while the rest of the loop goes on."""
+    if armed and (act := armed.get(name)) and (going := act()) is not None:
+        await going
+
+
+def _parse(action: str) -> Callable[[], None]:
+    action, _, nth = action.partition("@")
+    verb, _, value = action.partition(":")
+    seen = 0
+
+    def act() -> None:
+        nonlocal seen
+        seen += 1
+        if nth and seen != int(nth):
+            return
+        if verb == "exit":
+            os._exit(1)  # as a SIGKILL would: no clean-up, no flush
+        elif verb == "sleep":
+            time.sleep(float(value))
+        else:
+            raise ValueError(f"CHAT_FAILPOINTS: unknown action {verb!r}")
+
+    return act
+
+
+for _entry in filter(None, os.environ.get("CHAT_FAILPOINTS", "").split(",")):
+    _name, _, _action = _entry.partition("=")
+    armed[_name] = _parse(_action)

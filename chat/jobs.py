@@ -1,0 +1,12 @@
+"""Background jobs, by name: `chat` never imports the workers that do them."""
+
+from chat import stream
+
+
+def run_agent(run_id: object) -> None:
+    """Ring for a session: whoever hears it claims its oldest claimable run, whatever run is named."""
+    stream.ring("run_agent", str(run_id))
+
+
+def summarise_session(session_id: object) -> None:
+    stream.ring("summarise_session", str(session_id))

@@ -1,0 +1,130 @@
+"""Who may do how much: counted in Redis over all processes, and by each process alone while Redis is away."""
+
+import threading
+import time
+from collections import defaultdict, deque
+from dataclasses import dataclass
+
+import redis
+from django.conf import settings
+
+from chat import stream
+from chat.errors import RateLimited, TooManyConnections
+
+WINDOW_S = 10.0
+SOCKET_TTL_S = 60.0  # an entry of a process that died is forgotten after this
+
+# A moving window. Returns the milliseconds to wait, 0 when the token was taken.
+SPEND = """
+local t = redis.call('TIME')
+local now = t[1] * 1000 + math.floor(t[2] / 1000)
+local window = tonumber(ARGV[2])
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now - window)
+if redis.call('ZCARD', KEYS[1]) >= tonumber(ARGV[1]) then
+  local oldest = redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')
+  return math.max(1, tonumber(oldest[2]) + window - now)
+end
+redis.call('ZADD', KEYS[1], now, ARGV[3])
+redis.call('PEXPIRE', KEYS[1], window)
+return 0
+"""
+
+# Sockets of a user, each good for a while. Returns 1 when there was room or it was counted already.
+HOLD = """
+local t = redis.call('TIME')
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', t[1])
+if not redis.call('ZSCORE', KEYS[1], ARGV[2]) and redis.call('ZCARD', KEYS[1]) >= tonumber(ARGV[1]) then return 0 end
+redis.call('ZADD', KEYS[1], t[1] + ARGV[3], ARGV[2])
+redis.call('EXPIRE', KEYS[1], ARGV[3])
+return 1
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """A token of the window, so that it can be given back."""
+
+    key: str
+    token: str
+
+
+_windows: dict[str, deque[tuple[float, str]]] = defaultdict(deque)
+_sockets: dict[str, set[str]] = defaultdict(set)
+_lock = threading.Lock()
+
+
+def spend_message(user_id: object, session_id: object, token: str) -> Spent | None:
+    """Count one message. Blocks for at most a few 10 ms. Raises `RateLimited`."""
+    limit = settings.CHAT_MESSAGES_PER_10S
+    if not limit:
+        return None
+    key = f"chat:sent:{user_id}:{session_id}"
+    wait_ms = _ask(SPEND, key, limit, int(WINDOW_S * 1000), token)
+    wait_s = _spend_here(key, limit, token) if wait_ms is None else wait_ms / 1000
+    if wait_s > 0:
+        raise RateLimited(retry_after_s=wait_s)
+    return Spent(key, token)
+
+
+def give_back(spent: Spent | None) -> None:
+    """Nothing was sent after all: the message was known."""
+    if spent is None:
+        return
+    with _lock:
+        window = _windows.get(spent.key)
+        if window:
+            _windows[spent.key] = deque(one for one in window if one[1] != spent.token)
+    stream.outbox.put(spent.key, lambda pipe: pipe.zrem(spent.key, spent.token))
+
+
+def hold_socket(user_id: object, socket_id: str) -> None:
+    """Count an open socket; again and again while it lives. Raises `TooManyConnections`."""
+    limit = settings.CHAT_SOCKETS_PER_USER
+    if not limit:
+        return
+    key = f"chat:sockets:{user_id}"
+    with _lock:
+        mine = _sockets[key]
+        if socket_id not in mine and len(mine) >= limit:
+            raise TooManyConnections
+        mine.add(socket_id)
+    if _ask(HOLD, key, limit, socket_id, int(SOCKET_TTL_S)) == 0:
+        _forget(key, socket_id)
+        raise TooManyConnections
+
+
+def release_socket(user_id: object, socket_id: str) -> None:
+    key = f"chat:sockets:{user_id}"
+    _forget(key, socket_id)
+    stream.outbox.put(key, lambda pipe: pipe.zrem(key, socket_id))
+
+
+def _forget(key: str, socket_id: str) -> None:
+    with _lock:
+        _sockets[key].discard(socket_id)
+        if not _sockets[key]:
+            del _sockets[key]
+
+
+def _ask(script: str, key: str, *args: str | int) -> int | None:
+    if stream.outbox.is_broken:
+        return None
+    try:
+        return int(stream.impatient(stream.shard_of(key)).eval(script, 1, key, *args))
+    except redis.RedisError:
+        stream.outbox.pause()
+        return None
+
+
+def _spend_here(key: str, limit: int, token: str) -> float:
+    now = time.monotonic()
+    with _lock:
+        if len(_windows) > 10_000:
+            _windows.clear()  # the bound matters more than the count of those who were quiet
+        window = _windows[key]
+        while window and window[0][0] <= now - WINDOW_S:
+            window.popleft()
+        if len(window) >= limit:
+            return window[0][0] + WINDOW_S - now
+        window.append((now, token))
+        return 0.0

@@ -1,0 +1,14 @@
+"""The rows: one file a noun."""
+
+from chat.models.agents import Agent
+from chat.models.events import Event
+from chat.models.members import Member
+from chat.models.messages import Message
+from chat.models.runs import Run
+from chat.models.sessions import ChatSession
+from chat.models.tickets import Ticket
+from chat.models.usage import Usage
+from chat.models.users import User
+from chat.models.workers import Worker
+
+__all__ = ["Agent", "ChatSession", "Event", "Member", "Message", "Run", "Ticket", "Usage", "User", "Worker"]

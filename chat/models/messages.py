@@ -1,0 +1,82 @@
+"""One complete thing said. Never a fragment."""
+
+import uuid
+from typing import Any, Self
+
+from django.db import models
+from django.utils import timezone
+
+from chat import protocol
+from chat.models.sessions import ChatSession
+from chat.models.users import User
+
+
+class Messages(models.QuerySet["Message"]):
+    def newest_first(self) -> Self:
+        return self.order_by("-seq")
+
+
+class Message(models.Model):
+    class Role(models.TextChoices):
+        USER = "user"
+        ASSISTANT = "assistant"
+        SYSTEM = "system"
+        TOOL = "tool"
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    session = models.ForeignKey(ChatSession, on_delete=models.CASCADE, related_name="messages", db_index=False)
+    seq = models.BigIntegerField()  # of its message.created: the order of the talk is the order of the log
+    run = models.ForeignKey(
+        "chat.Run", null=True, blank=True, on_delete=models.SET_NULL, related_name="messages", db_index=False
+    )
+    parent = models.ForeignKey(
+        "self", null=True, blank=True, on_delete=models.SET_NULL, related_name="replies", db_index=False
+    )
+    user = models.ForeignKey(User, null=True, blank=True, on_delete=models.SET_NULL, related_name="+", db_index=False)
+    key = models.CharField(max_length=128, null=True, blank=True)  # noqa: DJ001 - NULL: many messages without a key
+    role = models.CharField(max_length=10, choices=Role.choices)
+    # A copy, not a reference: what was said stays said by whom it was said by, and the log never contradicts the rows.
+    author = models.JSONField(default=dict)
+    kind = models.CharField(max_length=20, default="text")
+    category = models.CharField(max_length=10, default="chat")
+    content = models.TextField(blank=True)
+    data = models.JSONField(default=dict, blank=True)
+    attachments = models.JSONField(default=list, blank=True)
+    created_at = models.DateTimeField(default=timezone.now)
+    updated_at = models.DateTimeField(default=timezone.now)
+    deleted_at = models.DateTimeField(null=True, blank=True)
+
+    objects = Messages.as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=("session", "user", "key"), name="one_message_a_key"),
+            models.UniqueConstraint(fields=("session", "seq"), name="one_message_a_seq"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.role}: {self.content[:60]}"
+
+    @property
+    def was_interrupted(self) -> bool:
+        return bool(self.data.get("interrupted"))
+
+    def as_data(self, *, show_key: bool = True) -> protocol.MessageData:
+        data: dict[str, Any] = self.data
+        return {
+            "message_id": str(self.id),
+            "session_id": str(self.session_id),
+            "run_id": protocol.text_or_none(self.run_id),
+            "parent_id": protocol.text_or_none(self.parent_id),
+            "key": self.key if show_key else None,
+            "role": self.role,
+            "author": self.author,
+            "kind": self.kind,
+            "category": self.category,
+            "content": self.content,
+            "data": data,
+            "attachments": self.attachments,
+            "created_at": protocol.time(self.created_at),
+            "updated_at": protocol.time(self.updated_at),
+            "deleted_at": protocol.time_or_none(self.deleted_at),
+        }

@@ -1,0 +1,42 @@
+"""The wire, typed: commands in, frames and shapes out. Nothing else knows what a frame looks like."""
+
+from chat.protocol.commands import COMMANDS, Command, read_body, read_command
+from chat.protocol.frames import Delta, Frame, Reader, error, live, ok, pong, ready, typing
+from chat.protocol.shapes import (
+    AgentData,
+    AuthorData,
+    MemberData,
+    MessageData,
+    RunData,
+    SessionData,
+    UserData,
+    text_or_none,
+    time,
+    time_or_none,
+)
+
+__all__ = [
+    "COMMANDS",
+    "AgentData",
+    "AuthorData",
+    "Command",
+    "Delta",
+    "Frame",
+    "MemberData",
+    "MessageData",
+    "Reader",
+    "RunData",
+    "SessionData",
+    "UserData",
+    "error",
+    "live",
+    "ok",
+    "pong",
+    "read_body",
+    "read_command",
+    "ready",
+    "text_or_none",
+    "time",
+    "time_or_none",
+    "typing",
+]

@@ -1,0 +1,266 @@
+"""Commands in: what a client may say, on the socket and in the bodies of HTTP. Anything else is `invalid_input`."""
+
+import json
+import math
+from typing import Annotated, Any, Literal, NoReturn, TypeVar
+from uuid import UUID
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    Strict,
+    StringConstraints,
+    ValidationError,
+)
+
+from chat.errors import InvalidInput
+
+CONTENT_MAX = 10_000  # characters
+FRAME_MAX_BYTES = 128 * 1024
+JSON_MAX = 16 * 1024  # characters of metadata or context, as JSON
+
+
+class Body(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+def _not_blank(text: str) -> str:
+    if not text.strip():
+        raise ValueError("must not be blank")
+    return text
+
+
+def _small(value: dict[str, Any]) -> dict[str, Any]:
+    if len(json.dumps(value)) > JSON_MAX:
+        raise ValueError(f"must not be longer than {JSON_MAX} characters as JSON")
+    return value
+
+
+Id = Annotated[UUID, Strict(False)]
+Content = Annotated[str, StringConstraints(min_length=1, max_length=CONTENT_MAX), AfterValidator(_not_blank)]
+Key = Annotated[str, StringConstraints(min_length=1, max_length=128)]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=64)]
+Title = Annotated[str, StringConstraints(max_length=200)]
+Json = Annotated[dict[str, Any], AfterValidator(_small)]
+
+
+# --- bodies, shared by the socket and HTTP ----------------------------------------------------------------------------
+class NewMessage(Body):
+    content: Content
+    key: Key | None = None
+    agent: Name | None = None
+    attachments: Annotated[list[Any], Field(max_length=0)] = []
+    context: Json | None = None
+    llm: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = None
+    on_busy: Literal["queue", "reject"] | None = None
+    parent_id: Id | None = None
+
+
+class NewSession(Body):
+    title: Title = ""
+    agent: Name | None = None
+    metadata: Json = Field(default_factory=dict)
+    parent_id: Id | None = None
+    incident_id: Id | None = None
+
+
+class SessionChange(Body):
+    title: Title | None = None
+    agent: Name | None = None
+    metadata: Json | None = None
+    status: Literal["completed"] | None = None
+
+
+class NewMember(Body):
+    username: Annotated[str, StringConstraints(min_length=1, max_length=150)]
+    role: Literal["owner", "member", "viewer"] = "member"
+
+
+class MessageChange(Body):
+    content: Content
+
+
+class RunMove(Body):
+    before: Id | None
+
+
+def _is_bool(value: object) -> object:
+    if not isinstance(value, bool):
+        raise ValueError("must be true or false")  # to Python 1 == True, and a 1 is no yes
+    return value
+
+
+class Approved(Body):
+    approved: Annotated[Literal[True], BeforeValidator(_is_bool)]
+    args: Json | None = None
+
+
+class Refused(Body):
+    approved: Annotated[Literal[False], BeforeValidator(_is_bool)]
+    reason: Annotated[str, StringConstraints(max_length=2000)] | None = None
+
+
+class Told(Body):
+    text: Content
+
+
+class Chosen(Body):
+    choice: Annotated[str, StringConstraints(min_length=1, max_length=200)]
+
+
+Answer = Approved | Refused | Told | Chosen
+
+
+class Resolution(Body):
+    answer: Answer
+
+
+# --- what the data of each command holds ------------------------------------------------------------------------------
+class Nothing(Body):
+    pass
+
+
+class Subscribe(Body):
+    session_id: Id
+    after: Annotated[int, Field(ge=0, lt=2**63)] | None = None
+
+
+class Unsubscribe(Body):
+    session_id: Id
+
+
+class Send(NewMessage):
+    session_id: Id
+
+
+class Update(MessageChange):
+    message_id: Id
+
+
+class OneRun(Body):
+    run_id: Id
+
+
+class Move(RunMove):
+    run_id: Id
+
+
+class Resolve(Resolution):
+    interrupt_id: Id
+
+
+class Typing(Body):
+    session_id: Id
+    active: bool
+
+
+COMMANDS: dict[str, type[Body]] = {
+    "session.subscribe": Subscribe,
+    "session.unsubscribe": Unsubscribe,
+    "message.send": Send,
+    "message.update": Update,
+    "run.cancel": OneRun,
+    "run.retry": OneRun,
+    "run.move": Move,
+    "interrupt.resolve": Resolve,
+    "typing": Typing,
+    "ping": Nothing,
+}
+
+
+class Command(BaseModel):
+    """One parsed frame of a client."""
+
+    type: str
+    ref: str | None
+    data: Any
+
+
+class Unreadable(InvalidInput):
+    """A frame that is no command; `ref` is the frame's own, where it had a usable one."""
+
+    def __init__(self, message: str, ref: str | None = None, fields: dict[str, str] | None = None) -> None:
+        super().__init__(message, fields=fields)
+        self.ref = ref
+
+
+B = TypeVar("B", bound=Body)
+
+
+def read_command(text: str) -> Command:
+    """Raises `Unreadable`."""
+    frame = read_json(text)
+    if not isinstance(frame, dict):
+        raise Unreadable("A frame is a JSON object.")
+    ref = frame.get("ref")
+    if ref is not None and not (isinstance(ref, str) and len(ref) <= 64):
+        raise Unreadable(
+            "ref is a string of at most 64 characters.", fields={"ref": "a string of at most 64 characters"}
+        )
+    if unknown := sorted(set(frame) - {"type", "ref", "data"}):
+        raise Unreadable("Unknown keys.", ref, {name[:64]: "unknown" for name in unknown[:10]})
+    kind = str(frame.get("type"))
+    shape = COMMANDS.get(kind)
+    if shape is None:
+        raise Unreadable("Unknown type of command.", ref, {"type": "unknown"})
+    data = frame.get("data", {})
+    try:
+        return Command(type=kind, ref=ref, data=read_body(shape, data))
+    except InvalidInput as problem:
+        raise Unreadable(str(problem), ref, problem.fields) from None
+
+
+def read_body(shape: type[B], value: object) -> B:
+    """Check a JSON value, as `read_json` gave it, against a shape. Raises `InvalidInput` with its fields."""
+    if not isinstance(value, dict):
+        raise InvalidInput("A JSON object is expected.")
+    try:
+        return shape.model_validate(value)
+    except ValidationError as problem:
+        fields = {}
+        for one in problem.errors(include_url=False, include_context=False, include_input=False)[:10]:
+            name = ".".join(str(part) for part in one["loc"])[:100]
+            fields[name] = "unknown" if one["type"] == "extra_forbidden" else one["msg"].removeprefix("Value error, ")
+        raise InvalidInput("The input is not valid: " + ", ".join(fields) + ".", fields=fields) from None
+
+
+def read_json(text: str | bytes) -> Any:
+    """JSON as it can be stored: no NaN or infinity, no NUL (Postgres refuses it), no half of a surrogate pair."""
+    try:
+        value = json.loads(text, parse_constant=_refuse_number, parse_float=_finite)
+        return _clean(value)
+    except (ValueError, RecursionError):
+        raise Unreadable("This is not valid JSON.") from None
+
+
+def _refuse_number(name: str) -> NoReturn:
+    raise ValueError(name)
+
+
+def _finite(digits: str) -> float:
+    value = float(digits)
+    if not math.isfinite(value):
+        raise ValueError(digits)
+    return value
+
+
+def clean_text(text: str) -> str:
+    """Text that every database stores and UTF-8 can carry."""
+    if "\0" in text:
+        text = text.replace("\0", "")
+    if not text.isascii():
+        text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return text
+
+
+def _clean(value: Any) -> Any:
+    if isinstance(value, str):
+        return clean_text(value)
+    if isinstance(value, dict):
+        return {clean_text(name): _clean(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_clean(inner) for inner in value]
+    return value

@@ -1,0 +1,121 @@
+"""Without a terminal: a line in is a message, an answer is what comes out. For pipes and scripts."""
+
+import asyncio
+import codecs
+import os
+import threading
+import time
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from typing import TextIO
+
+from chat.terminal.client import Client
+from chat.terminal.errors import Offline, Trouble
+from chat.terminal.plain import plain
+from chat.terminal.state import OPEN, Talk
+
+PATIENCE_S = 60.0  # without a connection, or with a message that is not taken; a script then fails
+
+
+class Lines:
+    """Sends a line, waits for its answer, takes the next. Only whole and valid answers are written."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+        self._changed = asyncio.Event()
+        self._failed: Trouble | None = None
+
+    async def run(self, client: Client, session_id: str | None, lines: AsyncIterator[str]) -> None:
+        """Work through the lines. Raises Trouble: nothing after it was sent."""
+        await client.open(session_id or (await client.api.create_session())["session_id"])
+        tasks = [
+            asyncio.create_task(client.run()),
+            asyncio.create_task(self._be_patient(client)),
+            asyncio.create_task(self._talk(client, lines)),
+        ]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                await task
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _talk(self, client: Client, lines: AsyncIterator[str]) -> None:
+        async for line in lines:
+            if not line.strip():
+                continue
+            confirmed = await client.send(line).confirmed
+            if confirmed["run_id"] is None:
+                continue  # nobody was asked to answer
+            for text in await self._answers(client, confirmed["run_id"]):
+                self._out.write(plain(text).rstrip("\n") + "\n")
+                self._out.flush()
+
+    async def _answers(self, client: Client, run_id: str) -> list[str]:
+        while True:
+            self._changed.clear()
+            run = client.talk.runs.get(run_id) if client.talk else None
+            if client.talk and run and run["status"] == "succeeded":
+                return [item.text for item in client.talk.answers_of(run_id)]
+            if run and run["status"] == "interrupted":
+                raise Trouble("the agent asks a question that only a person can answer")
+            if run and run["status"] not in OPEN:
+                raise Trouble(run["error"]["message"] if run["error"] else "the answer was stopped")
+            if self._failed:
+                raise self._failed
+            await self._changed.wait()
+
+    async def _be_patient(self, client: Client) -> None:
+        well_at = time.monotonic()
+        while time.monotonic() - well_at < PATIENCE_S:
+            if client.connection.ready.is_set() and not client.outbox.holdup:
+                well_at = time.monotonic()
+            await asyncio.sleep(1.0)
+        raise Offline(client.outbox.holdup or client.connection.problem or "no connection")
+
+    def changed(self) -> None:
+        self._changed.set()
+
+    def opened(self, talk: Talk) -> None:
+        self._changed.set()
+
+    def left(self) -> None:
+        self._changed.set()
+
+    def read_again(self, talk: Talk) -> None:
+        self._changed.set()
+
+    def tell(self, text: str, *, error: bool = False) -> None:
+        if error:
+            self._failed = Trouble(text)
+        self._changed.set()
+
+
+async def read_lines(descriptor: int) -> AsyncIterator[str]:
+    """Each line of a file, pipe or socket.
+
+    A thread reads it, as a plain file cannot be polled; it is never waited for, so an error ends the program though no
+    line comes. It stays away from sys.stdin, whose lock it would hold at exit.
+    """
+    loop, queue = asyncio.get_running_loop(), asyncio.Queue[bytes]()
+
+    def read() -> None:
+        data = b"-"
+        while data:
+            try:
+                data = os.read(descriptor, 65536)
+            except OSError:
+                data = b""
+            with suppress(RuntimeError):  # the loop is closed: nobody listens any more
+                loop.call_soon_threadsafe(queue.put_nowait, data)
+
+    threading.Thread(target=read, name="stdin", daemon=True).start()
+    decoder, rest = codecs.getincrementaldecoder("utf-8")(errors="replace"), ""
+    while data := await queue.get():
+        *lines, rest = (rest + decoder.decode(data)).split("\n")
+        for line in lines:
+            yield line.rstrip("\r")
+    if rest := rest + decoder.decode(b"", final=True):
+        yield rest

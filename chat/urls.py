@@ -1,0 +1,50 @@
+"""The paths of the chat. Those of the API end in a slash and work without it too."""
+
+from typing import Any
+
+from django.urls import URLPattern, path, re_path
+
+from chat.api import agents, auth, events, health, home, interrupts, members, messages, runs, sessions, tickets
+from chat.api.doors import Door
+from chat.api.errors import unknown_path
+
+
+def at(route: str, door: type[Door]) -> list[URLPattern]:
+    view: Any = door.as_view()
+    return [path(f"{route}/", view), path(route, view)]
+
+
+SESSION = "api/sessions/<uuid:session_id>"
+RUN = "api/runs/<uuid:run_id>"
+
+urlpatterns: list[URLPattern] = [
+    *at("healthz", health.Alive),
+    *at("readyz", health.Ready),
+    *at("api/auth/token", auth.Token),
+    *at("api/auth/token/refresh", auth.TokenRefresh),
+    *at("api/auth/token/revoke", auth.TokenRevoke),
+    *at("api/ws-tickets", tickets.Tickets),
+    *at("api/me", auth.Me),
+    *at("api/sessions", sessions.Sessions),
+    *at(SESSION, sessions.Session),
+    *at(f"{SESSION}/close", sessions.Close),
+    *at(f"{SESSION}/reopen", sessions.Reopen),
+    *at(f"{SESSION}/members", members.Members),
+    *at(f"{SESSION}/members/<uuid:user_id>", members.OneMember),
+    *at(f"{SESSION}/messages", messages.Messages),
+    *at(f"{SESSION}/events", events.Events),
+    *at(f"{SESSION}/runs", runs.Runs),
+    *at(RUN, runs.OneRun),
+    *at(f"{RUN}/cancel", runs.Cancel),
+    *at(f"{RUN}/retry", runs.Retry),
+    *at("api/interrupts", interrupts.Interrupts),
+    *at("api/interrupts/<uuid:interrupt_id>/resolve", interrupts.Resolve),
+    *at("api/agents", agents.Agents),
+    *at("api/agents/<str:name>", agents.OneAgent),
+    re_path(r"^api(?:/|$)", unknown_path),
+    path("login", home.sign_in),
+    path("login/", home.sign_in, name="login"),
+    path("logout", home.sign_out),
+    path("logout/", home.sign_out, name="logout"),
+    path("", home.home, name="home"),
+]

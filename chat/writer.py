@@ -1,0 +1,197 @@
+"""What a socket still has to be sent: one queue and one task, joined deltas, and a bound.
+
+A delta waits in a slot, and its successors join it until the task comes round to it: a slow client gets fewer, longer
+deltas instead of a growing queue. A durable frame of the same run ends the slot, so order holds.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import NamedTuple, Protocol
+
+from chat.protocol import Delta
+
+QUEUED_MAX = 2 * 1024 * 1024  # characters
+ROOM = QUEUED_MAX // 8
+STALLED_S = 30.0
+
+
+class Follower(Protocol):
+    """Whose frames they are."""
+
+    written: int  # the last durable one that was sent
+
+
+class Text(NamedTuple):
+    """A frame. One of a follower comes again after it was dropped, or need not come; others must arrive."""
+
+    text: str
+    follower: Follower | None = None
+    seq: int | None = None
+
+    @property
+    def size(self) -> int:
+        return len(self.text)
+
+
+class Slot:
+    """Deltas of one message that leave as one frame."""
+
+    __slots__ = ("delta", "follower", "pieces", "size")
+
+    def __init__(self, delta: Delta, follower: Follower) -> None:
+        self.follower = follower
+        self._begin(delta)
+
+    def _begin(self, delta: Delta) -> None:
+        self.delta, self.pieces, self.size = delta, [delta.text], len(delta.text)
+
+    def join(self, delta: Delta) -> None:
+        if delta.offset == 0:
+            self._begin(delta)
+        else:
+            self.pieces.append(delta.text)
+            self.size += len(delta.text)
+
+    @property
+    def text(self) -> str:
+        if len(self.pieces) == 1:
+            return self.delta.as_text()  # the one string of all sockets
+        return replace(self.delta, text="".join(self.pieces), _text=None).as_text()
+
+
+class Writer:
+    """Sends what is queued, in order, one frame at a time.
+
+    `send(text)` sends a frame, `drained()` returns when the server holds little of what was sent. Beyond the bound all
+    that is relayed is dropped (answers are kept), and no more of it is taken until the rest is out. Then `start_again`
+    is called: whoever relays begins again after what was written.
+    """
+
+    def __init__(
+        self,
+        send: Callable[[str], Awaitable[None]],
+        drained: Callable[[], Awaitable[None]],
+        start_again: Callable[[], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._send = send
+        self._drained = drained
+        self._start_again = start_again
+        self._clock = clock
+        self._queue: deque[Text | Slot] = deque()
+        self._slots: dict[tuple[str, str], Slot] = {}  # those that may be joined, by message and type
+        self._size = 0
+        self._wake = asyncio.Event()
+        self._progress_at = clock()
+        self.is_behind = False
+        self.idle = asyncio.Event()
+        self.idle.set()
+
+    @property
+    def is_stalled(self) -> bool:
+        """Whether the client takes nothing any more, or asks more than it reads."""
+        return self._size > QUEUED_MAX or (not self.idle.is_set() and self._clock() - self._progress_at > STALLED_S)
+
+    async def room(self) -> None:
+        """Wait while much is queued."""
+        while self._size > ROOM or self.is_behind:
+            await self.idle.wait()
+
+    # --- what comes ---------------------------------------------------------------------------------------------------
+    def put_answer(self, text: str) -> None:
+        self._put(Text(text))
+
+    def put_fact(self, text: str, follower: Follower, seq: int, run_id: str | None) -> None:
+        """Queue a durable frame; one of a run comes after the deltas that wait, and before those to come."""
+        if self._slots and run_id is not None:
+            self._slots = {key: slot for key, slot in self._slots.items() if slot.delta.run_id != run_id}
+        self._put_relayed(Text(text, follower, seq))
+
+    def put_live(self, text: str, follower: Follower) -> None:
+        self._put_relayed(Text(text, follower, None))
+
+    def put_delta(self, delta: Delta, follower: Follower) -> None:
+        key = (delta.message_id, delta.type)
+        slot = self._slots.get(key)
+        if slot is None:
+            slot = Slot(delta, follower)
+            if self._put_relayed(slot):
+                self._slots[key] = slot
+        else:
+            self._size -= slot.size
+            slot.join(delta)
+            self._grow(slot.size)
+
+    def _put_relayed(self, item: Text | Slot) -> bool:
+        if self.is_behind:
+            return False
+        self._put(item)
+        return not self.is_behind
+
+    def _put(self, item: Text | Slot) -> None:
+        self._queue.append(item)
+        self._grow(item.size)
+
+    def _grow(self, size: int) -> None:
+        if self.idle.is_set():
+            self.idle.clear()
+            self._progress_at = self._clock()
+        self._wake.set()
+        self._size += size
+        if self._size > QUEUED_MAX and not self.is_behind:
+            self.is_behind = True
+            self._keep(lambda item: item.follower is None)
+
+    # --- what is dropped ----------------------------------------------------------------------------------------------
+    def forget(self, *, run_id: str | None = None, message_id: str | None = None) -> None:
+        """Drop the deltas that wait of a run or a message."""
+        # The table alone is not enough: a slot that a frame has ended is no longer in it, and may still wait.
+        if any(isinstance(item, Slot) for item in self._queue):
+            self._keep(
+                lambda item: (
+                    not isinstance(item, Slot) or (item.delta.run_id != run_id and item.delta.message_id != message_id)
+                )
+            )
+
+    def drop(self, follower: Follower) -> None:
+        """Drop whatever waits of one who no longer follows."""
+        self._keep(lambda item: item.follower is not follower)
+
+    def _keep(self, is_kept: Callable[[Text | Slot], bool]) -> None:
+        self._queue = deque(item for item in self._queue if is_kept(item))
+        self._size = sum(item.size for item in self._queue)
+        waiting = {item for item in self._queue if isinstance(item, Slot)}
+        self._slots = {key: slot for key, slot in self._slots.items() if slot in waiting}
+
+    # --- what goes ----------------------------------------------------------------------------------------------------
+    async def work(self) -> None:
+        """Send for ever; cancel it to stop."""
+        while True:
+            while self._queue:
+                await self._drained()
+                if self._queue:  # it may have been dropped meanwhile
+                    await self._send_next()
+            if self.is_behind:
+                self.is_behind = False
+                self._start_again()
+                continue
+            self.idle.set()
+            self._wake.clear()
+            await self._wake.wait()
+
+    async def _send_next(self) -> None:
+        item = self._queue.popleft()
+        self._size -= item.size
+        if isinstance(item, Slot):
+            key = (item.delta.message_id, item.delta.type)
+            if self._slots.get(key) is item:
+                del self._slots[key]  # on its way: what comes now needs another one
+            await self._send(item.text)
+        else:
+            await self._send(item.text)
+            if item.follower is not None and item.seq is not None:
+                item.follower.written = item.seq
+        self._progress_at = self._clock()

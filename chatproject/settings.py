@@ -1,0 +1,172 @@
+"""All settings. What an operator may set is read from the environment, in one place, here."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import dj_database_url
+from django.core.exceptions import ImproperlyConfigured
+
+from chatproject import environment as env
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+CHAT_DATA_DIR = Path(env.text("CHAT_DATA_DIR", str(BASE_DIR / ".data"))).resolve()
+env.adopt_running_stack(CHAT_DATA_DIR)
+
+CHAT_ENV = env.text("CHAT_ENV", "production")
+if CHAT_ENV not in {"local", "production"}:
+    raise ImproperlyConfigured(f"CHAT_ENV must be local or production; it is {CHAT_ENV!r}")
+LOCAL = CHAT_ENV == "local"
+DEBUG = False
+CHAT_DATA_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
+SECRET_KEY = env.secret_key(CHAT_DATA_DIR, local=LOCAL)
+
+HOST = env.text("HOST", "127.0.0.1")
+PORT = env.count("PORT", 8000)
+ALLOWED_HOSTS = env.listed("ALLOWED_HOSTS") or (["*"] if LOCAL else [])
+CHAT_ORIGINS = env.listed("CHAT_ORIGINS")
+CSRF_TRUSTED_ORIGINS = [origin for origin in CHAT_ORIGINS if "://" in origin]
+
+REDIS_URL = env.text("REDIS_URL", "redis://127.0.0.1:6379/0")
+
+# --- the chat's own settings; 0 = no limit ---------------------------------------------------------------------------
+CHAT_REDIS_SHARDS = env.listed("CHAT_REDIS_SHARDS") or [REDIS_URL]  # the live groups are spread over them
+CHAT_LLM = env.text("CHAT_LLM", "demo")
+CHAT_LLMS = env.listed("CHAT_LLMS")  # others that a message may choose
+CHAT_MESSAGES_PER_10S = env.count("CHAT_MESSAGES_PER_10S", 10)
+CHAT_SOCKETS_PER_USER = env.count("CHAT_SOCKETS_PER_USER", 10)
+CHAT_RUNS_PER_USER = env.count("CHAT_RUNS_PER_USER", 4)
+CHAT_WAITING_PER_SESSION = env.count("CHAT_WAITING_PER_SESSION", 50)
+CHAT_RUNS_PER_WORKER = env.count("CHAT_RUNS_PER_WORKER", 400)
+CHAT_LEASE_S = env.number("CHAT_LEASE_S", 5)
+CHAT_SWEEP_S = env.number("CHAT_SWEEP_S", 1)
+CHAT_CRASHES_MAX = env.count("CHAT_CRASHES_MAX", 3)
+CHAT_CONTEXT_TOKENS = env.count("CHAT_CONTEXT_TOKENS", 8000)
+CHAT_DELTA_WINDOW_MS = env.number("CHAT_DELTA_WINDOW_MS", 30)
+CHAT_LLM_CONNECT_S = env.number("CHAT_LLM_CONNECT_S", 5)
+CHAT_LLM_FIRST_TOKEN_S = env.number("CHAT_LLM_FIRST_TOKEN_S", 30)
+CHAT_LLM_BETWEEN_TOKENS_S = env.number("CHAT_LLM_BETWEEN_TOKENS_S", 30)
+CHAT_LLM_TOTAL_S = env.number("CHAT_LLM_TOTAL_S", 300)
+
+# --- Django ----------------------------------------------------------------------------------------------------------
+INSTALLED_APPS = [
+    "daphne",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "rest_framework",
+    "rest_framework_simplejwt.token_blacklist",
+    "chat",
+]
+MIDDLEWARE = [  # Django's and WhiteNoise's own, on the event loop
+    "chatproject.middleware.Security",
+    "chatproject.middleware.StaticFiles",
+    "chatproject.middleware.Sessions",
+    "chatproject.middleware.Common",
+    "chatproject.middleware.Csrf",
+    "chatproject.middleware.Authentication",
+    "chatproject.middleware.Messages",
+    "chatproject.middleware.XFrameOptions",
+]
+ROOT_URLCONF = "chatproject.urls"
+ASGI_APPLICATION = "chatproject.asgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+APPEND_SLASH = False  # every API path works with and without its slash; a redirect would lose a POST's body
+AUTH_USER_MODEL = "chat.User"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+LOGIN_URL = "login"
+LOGIN_REDIRECT_URL = "home"
+LOGOUT_REDIRECT_URL = "login"
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = "Lax"
+SECURE_COOKIES = env.text("CHAT_SECURE_COOKIES", "0" if LOCAL else "1") == "1"
+SESSION_COOKIE_SECURE = SECURE_COOKIES
+CSRF_COOKIE_SECURE = SECURE_COOKIES
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if env.text("CHAT_BEHIND_PROXY") == "1" else None
+DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
+
+LANGUAGE_CODE = "en"
+USE_TZ = True
+TIME_ZONE = "UTC"
+STATIC_URL = "static/"
+STATIC_ROOT = CHAT_DATA_DIR / "static"
+STATIC_ROOT.mkdir(exist_ok=True)
+WHITENOISE_USE_FINDERS = True
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+DATABASE_URL = env.text("DATABASE_URL", f"sqlite:///{CHAT_DATA_DIR / 'chat.sqlite3'}")
+_database: dict[str, object] = dict(dj_database_url.parse(DATABASE_URL))
+if "sqlite" in str(_database["ENGINE"]):
+    # IMMEDIATE: a deferred transaction that reads and then writes fails at once with "database is locked" when another
+    # writer came between, whatever the time-out. WAL: readers never wait for the writer.
+    _database["OPTIONS"] = {
+        "timeout": 20,
+        "transaction_mode": "IMMEDIATE",
+        "init_command": "PRAGMA journal_mode=WAL;PRAGMA synchronous=NORMAL;",
+    }
+    # The thread that serves a socket or a run keeps its connection: opening one costs more than most queries.
+    _database["CONN_MAX_AGE"] = None
+else:
+    _database["CONN_MAX_AGE"] = 0
+    _database["OPTIONS"] = {
+        "pool": {"min_size": 2, "max_size": 24, "timeout": 10},
+        "connect_timeout": 5,
+    }
+DATABASES = {"default": _database}
+
+CHANNEL_LAYERS = {"default": {"BACKEND": "chat.layers.ChatChannelLayer", "CONFIG": {"hosts": CHAT_REDIS_SHARDS}}}
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "chat.auth.BearerAuthentication",
+        "rest_framework.authentication.SessionAuthentication",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "EXCEPTION_HANDLER": "chat.api.errors.answer",
+    "UNAUTHENTICATED_USER": None,
+}
+SIMPLE_JWT = {
+    "ACCESS_TOKEN_LIFETIME": timedelta(seconds=env.count("CHAT_ACCESS_TOKEN_S", 900)),
+    "REFRESH_TOKEN_LIFETIME": timedelta(days=14),
+    "ROTATE_REFRESH_TOKENS": True,
+    "BLACKLIST_AFTER_ROTATION": True,
+    "ALGORITHM": "HS256",
+    "USER_ID_FIELD": "id",
+    "USER_ID_CLAIM": "user_id",
+    "CHECK_REVOKE_TOKEN": True,
+}
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["stderr"], "level": env.text("CHAT_LOG_LEVEL", "INFO")},
+    "loggers": {
+        # One line a request and frame is the proxy's business, and its query strings may hold tickets.
+        "daphne.server": {"level": "WARNING"},
+        "django.channels.server": {"level": "WARNING"},
+        "httpx2": {"level": "WARNING"},
+    },
+}

@@ -1,0 +1,114 @@
+"""Every error, as HTTP tells it."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+
+import pytest
+from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
+from django.db import InterfaceError, OperationalError
+from django.http import Http404
+from rest_framework import exceptions
+from rest_framework_simplejwt.exceptions import InvalidToken
+
+from chat import errors
+from chat.api.errors import answer, error_response
+from tests.api.conftest import Caller
+
+
+def _all(kind: type[errors.ChatError]) -> Iterator[type[errors.ChatError]]:
+    for one in kind.__subclasses__():
+        if one.__module__ == errors.__name__:
+            yield one
+        yield from _all(one)
+
+
+@pytest.mark.parametrize("kind", list(_all(errors.ChatError)), ids=lambda kind: kind.__name__)
+def test_each_error_of_the_tree_has_its_status_and_shape(kind: type[errors.ChatError]) -> None:
+    response = error_response(kind(fields={"x": "y"}))
+    assert response.status_code == kind.status
+    assert response.headers["Content-Type"] == "application/json"
+    error = json.loads(response.content)["error"]
+    assert (error["code"], error["temporary"], error["fields"]) == (kind.code, kind.temporary, {"x": "y"})
+    assert ("Retry-After" in response.headers) == ("retry_after_s" in error)
+    if kind.status == 429:
+        assert kind.temporary
+        assert int(response.headers["Retry-After"]) >= 1
+
+
+@pytest.mark.parametrize(
+    ("problem", "status", "code"),
+    [
+        (exceptions.ParseError(), 400, "invalid_input"),
+        (exceptions.ValidationError({"title": ["too long"]}), 400, "invalid_input"),
+        (exceptions.ValidationError(["no"]), 400, "invalid_input"),
+        (exceptions.UnsupportedMediaType("text/plain"), 400, "invalid_input"),
+        (exceptions.NotAuthenticated(), 401, "not_authenticated"),
+        (exceptions.AuthenticationFailed(), 401, "not_authenticated"),
+        (InvalidToken(), 401, "not_authenticated"),
+        (exceptions.PermissionDenied("CSRF Failed: no token"), 403, "not_allowed"),
+        (PermissionDenied(), 403, "not_allowed"),
+        (exceptions.NotFound(), 404, "not_found"),
+        (Http404("chat_session 7"), 404, "not_found"),
+        (exceptions.MethodNotAllowed("PUT"), 405, "method_not_allowed"),
+        (exceptions.Throttled(3), 429, "rate_limited"),
+        (RequestDataTooBig(), 413, "too_large"),
+        (SuspiciousOperation("/etc/passwd"), 400, "invalid_input"),
+        (OperationalError("host db.internal is down"), 503, "unavailable"),
+        (InterfaceError("closed"), 503, "unavailable"),
+        (exceptions.APIException("secret"), 500, "internal"),
+        (RuntimeError("secret"), 500, "internal"),
+    ],
+)
+def test_what_others_raise_is_told_in_our_words(problem: Exception, status: int, code: str) -> None:
+    response = error_response(problem)
+    by_rest_framework = answer(problem, {})
+    for found, error in (
+        (response.status_code, json.loads(response.content)["error"]),
+        (by_rest_framework.status_code, by_rest_framework.data["error"]),
+    ):
+        assert (found, error["code"]) == (status, code)
+        for secret in ("secret", "internal is down", "passwd", "chat_session"):
+            assert secret not in error["message"]
+
+
+def test_the_fields_of_rest_framework_are_kept() -> None:
+    data = answer(exceptions.ValidationError({"title": [{"deep": ["too long"]}]}), {}).data
+    assert data["error"]["fields"] == {"title": "too long"}
+
+
+def test_a_time_to_wait_is_whole_seconds_in_the_header() -> None:
+    response = error_response(errors.RateLimited(retry_after_s=2.2))
+    assert response.headers["Retry-After"] == "3"
+    assert json.loads(response.content)["error"]["retry_after_s"] == 2.2
+
+
+async def test_a_database_that_is_away_is_unavailable(ada: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(*_: object) -> None:
+        raise OperationalError("could not connect to db.internal")
+
+    monkeypatch.setattr("chat.api.sessions._list", gone)
+    response = await ada.ask("GET", "/api/sessions/")
+    assert response.status_code == 503
+    assert response.headers["Retry-After"] == "1"
+    assert b"internal" not in response.content
+
+
+async def test_our_own_mistake_is_logged_and_not_told(
+    ada: Caller, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_: object) -> None:
+        raise KeyError("the secret")
+
+    monkeypatch.setattr("chat.api.sessions._list", broken)
+    with caplog.at_level(logging.ERROR):
+        response = await ada.ask("GET", "/api/sessions/")
+    assert response.status_code == 500
+    assert json.loads(response.content)["error"] == {
+        "code": "internal",
+        "message": "Something went wrong on our side.",
+        "temporary": False,
+    }
+    assert "the secret" in caplog.text

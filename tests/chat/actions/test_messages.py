@@ -1,0 +1,346 @@
+"""What people say: keys that are known, limits that are spent once, and an answer that no Redis delays."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from chat import limits
+from chat.actions import attempts, members, messages, runs, sessions
+from chat.actions.messages import Posted
+from chat.errors import (
+    Busy,
+    ChatError,
+    Conflict,
+    InvalidInput,
+    NotAllowed,
+    NotFound,
+    RateLimited,
+    TooManyWaiting,
+)
+from chat.models import Agent, ChatSession, Message, Run, User
+from chat.protocol.commands import NewMember
+from tests.inside import Talk, Threads, failing_at, new_talk, rung, stopped_at, told
+from tests.processes import PATIENCE
+from tests.servers import Redis
+
+# --- what a message makes ---------------------------------------------------------------------------------------------
+
+
+def test_a_message_makes_its_row_and_a_run_that_answers_it_in_one_transaction(talk: Talk) -> None:
+    before = talk.last_seq
+    posted = talk.post("What broke?", talk.ben, key="k1", context={"host": "pg-7"})
+    message, run = Message.objects.get(pk=posted.message_id), Run.objects.get(pk=posted.run_id)
+    assert (message.user_id, message.run_id, run.message_id, run.user_id) == (
+        talk.ben.pk,
+        run.pk,
+        message.pk,
+        talk.ben.pk,
+    )
+    assert (run.status, run.attempt, run.answer_id) == ("queued", 0, None)
+    assert talk.types(before) == ["message.created", "session.updated", "run.queued"]
+    assert {event.run_id for event in talk.log(before) if event.type != "session.updated"} == {run.pk}
+
+
+def test_the_place_of_a_run_is_the_number_of_its_event(talk: Talk) -> None:
+    """Ids are drawn before the commit and lie about the order."""
+    placed = [talk.queue(f"Message {number}") for number in range(3)]
+    numbers = {event.run_id: event.seq for event in talk.log() if event.type == "run.queued"}
+    assert [run.position for run in placed] == [numbers[run.pk] for run in placed]
+    assert [run.position for run in placed] == sorted(run.position for run in placed)
+
+
+def test_a_failure_half_way_leaves_nothing(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = talk.last_seq
+
+    def fail(**columns: Any) -> None:
+        raise RuntimeError("power cut")
+
+    monkeypatch.setattr(Run.objects, "create", fail)
+    with pytest.raises(RuntimeError):
+        talk.post()
+    assert not Message.objects.exists()
+    assert talk.last_seq == before
+
+
+@pytest.mark.parametrize(
+    ("more", "error"),
+    [
+        ({"agent": "nobody"}, InvalidInput),
+        ({"parent_id": uuid4()}, InvalidInput),
+        ({"llm": "openai:gpt-at-your-cost"}, InvalidInput),
+    ],
+)
+def test_a_message_names_only_what_there_is(talk: Talk, more: dict[str, Any], error: type[ChatError]) -> None:
+    with pytest.raises(error):
+        talk.post(**more)
+    assert not Message.objects.exists()
+
+
+def test_a_message_may_answer_one_of_its_own_session_only(talk: Talk) -> None:
+    other = new_talk(talk.ada, talk.ben, talk.worker_id)
+    here, elsewhere = talk.post("Here"), other.post("Elsewhere")
+    assert Message.objects.get(pk=talk.post("Yes", parent_id=here.message_id).message_id).parent_id == here.message_id
+    with pytest.raises(InvalidInput):
+        talk.post("No", parent_id=elsewhere.message_id)
+
+
+def test_a_message_may_choose_what_the_operator_offers(talk: Talk, settings: Any) -> None:
+    settings.CHAT_LLMS = ["demo?tokens=5"]
+    Agent.objects.create(name="expert", llm="openai:gpt-expert")
+    assert talk.queue(llm="demo?tokens=5").llm == "demo?tokens=5"
+    assert talk.queue(agent="expert", llm="openai:gpt-expert").agent_id == "expert"
+    Agent.objects.filter(name="expert").update(enabled=False)
+    with pytest.raises(InvalidInput):
+        talk.post(agent="expert")
+
+
+# --- who may say something --------------------------------------------------------------------------------------------
+
+
+def test_eve_finds_no_session_to_write_in_and_a_viewer_only_reads(talk: Talk, eve: User) -> None:
+    members.add_member(talk.ada, talk.pk, NewMember(username="ben", role="viewer"))
+    with pytest.raises(NotFound):
+        talk.post(by=eve)
+    with pytest.raises(NotAllowed):
+        talk.post(by=talk.ben)
+    assert not Message.objects.exists()
+
+
+def test_what_eve_may_not_see_spends_none_of_her_limit(talk: Talk, eve: User, settings: Any, redis: Any) -> None:
+    settings.CHAT_MESSAGES_PER_10S = 1
+    for _ in range(3):
+        with pytest.raises(NotFound):
+            talk.post(by=eve)
+    assert not redis.keys("chat:sent:*")
+
+
+# --- keys -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_repeated_key_is_answered_with_the_first_ids_and_writes_nothing(talk: Talk) -> None:
+    first = talk.post("Once", key="k")
+    before = talk.last_seq
+    assert talk.post("Once", key="k") == Posted(first.message_id, first.run_id, duplicate=True)
+    assert talk.last_seq == before
+    assert Message.objects.count() == 1
+
+
+def test_a_known_key_is_answered_before_anything_is_asked_of_it(talk: Talk, settings: Any) -> None:
+    """Its `ok` may have been lost: neither a limit nor a closed session may turn that message into an error now."""
+    settings.CHAT_MESSAGES_PER_10S = 1
+    settings.CHAT_WAITING_PER_SESSION = 1
+    first = talk.post("Once", key="k")
+    with pytest.raises(RateLimited):
+        talk.post("Twice", key="k2")
+    sessions.close_session(talk.ada, talk.pk)
+    for on_busy in (None, "reject"):
+        again = talk.post("Once", key="k", on_busy=on_busy)
+        assert (again.message_id, again.duplicate) == (first.message_id, True)
+
+
+def test_a_repeated_key_spends_no_limit(talk: Talk, settings: Any, redis: Any) -> None:
+    settings.CHAT_MESSAGES_PER_10S = 2
+    talk.post("One", key="k")
+    for _ in range(5):
+        talk.post("One", key="k")
+    talk.post("Two")
+    with pytest.raises(RateLimited):
+        talk.post("Three")
+
+
+def test_a_key_with_other_content_is_a_conflict(talk: Talk) -> None:
+    talk.post("One", key="k")
+    with pytest.raises(Conflict) as refused:
+        talk.post("Two", key="k")
+    assert refused.value.fields == {"key": "already used"}
+
+
+def test_a_key_is_its_authors_and_its_sessions_own(talk: Talk) -> None:
+    other = new_talk(talk.ada, talk.ben, talk.worker_id)
+    posted = [talk.post("A", key="k"), talk.post("B", talk.ben, key="k"), other.post("C", key="k")]
+    assert not any(one.duplicate for one in posted)
+    assert Message.objects.count() == 3
+
+
+def test_a_key_is_known_after_its_message_was_changed(talk: Talk) -> None:
+    first = talk.post("Tpyo", key="k")
+    messages.update_message(talk.ada, first.message_id, "Typo")
+    assert talk.post("Tpyo", key="k").duplicate
+    with pytest.raises(Conflict):
+        talk.post("Typo", key="k")
+
+
+def test_a_key_that_comes_by_many_ways_at_once_makes_one_message_and_spends_once(
+    talk: Talk, threads: Threads, settings: Any, redis: Any
+) -> None:
+    settings.CHAT_MESSAGES_PER_10S = 10
+    posted = threads.at_once(*[lambda: talk.post("Once", key="k")] * 6)
+    assert len({one.message_id for one in posted}) == 1
+    assert sorted(one.duplicate for one in posted) == [False, *[True] * 5]
+    assert Message.objects.count() == Run.objects.count() == 1
+    told()
+    assert redis.zcard(f"chat:sent:{talk.ada.pk}:{talk.pk}") == 1
+
+
+def test_one_key_with_two_contents_at_once_makes_one_message_and_one_conflict(talk: Talk, threads: Threads) -> None:
+    posted = threads.at_once(lambda: talk.post("One", key="k"), lambda: talk.post("Two", key="k"))
+    assert sorted(type(one).__name__ for one in posted) == ["Conflict", "Posted"]
+    assert Message.objects.count() == 1
+
+
+# --- limits -----------------------------------------------------------------------------------------------------------
+
+
+def test_limits_are_spent_before_the_session_is_locked(talk: Talk, settings: Any) -> None:
+    settings.CHAT_MESSAGES_PER_10S = 1
+    talk.post()
+    sessions.close_session(talk.ada, talk.pk)
+    with pytest.raises(RateLimited):
+        talk.post()
+
+
+def test_a_message_that_is_refused_for_another_reason_gives_its_token_back(talk: Talk, settings: Any) -> None:
+    settings.CHAT_MESSAGES_PER_10S = 2
+    talk.post()
+    for _ in range(3):
+        with pytest.raises(Busy):
+            talk.post(on_busy="reject")
+        told()
+    talk.post()
+
+
+def test_the_limit_of_waiting_messages_holds_however_many_come_at_once(
+    talk: Talk, threads: Threads, settings: Any
+) -> None:
+    settings.CHAT_WAITING_PER_SESSION = 3
+    talk.start()
+    posted = threads.at_once(*[talk.post] * 6)
+    assert [type(one).__name__ for one in posted].count("TooManyWaiting") == 3
+    assert Run.objects.filter(status="queued").count() == 3
+
+
+def test_no_limit_of_waiting_messages_is_none(talk: Talk, settings: Any) -> None:
+    settings.CHAT_WAITING_PER_SESSION = 1
+    talk.start()
+    talk.post()
+    with pytest.raises(TooManyWaiting):
+        talk.post()
+    settings.CHAT_WAITING_PER_SESSION = 0
+    talk.post()
+
+
+def test_reject_refuses_while_any_answer_is_in_progress(talk: Talk) -> None:
+    run = talk.queue(on_busy="reject")
+    with pytest.raises(Busy):
+        talk.post(on_busy="reject")
+    runs.cancel_run(talk.ada, run.pk)
+    talk.post(on_busy="reject")
+
+
+# --- doorbells --------------------------------------------------------------------------------------------------------
+
+
+def test_a_message_rings_for_its_run_and_one_that_has_to_wait_does_not(talk: Talk, redis: Any) -> None:
+    first = talk.post()
+    assert rung(redis) == [first.run_id]
+    talk.post("Another")
+    assert rung(redis) == [], "the end of the first rings for it"
+
+
+def test_a_message_whose_doorbell_died_with_its_process_still_waits_in_the_table(talk: Talk, redis: Any) -> None:
+    with failing_at("commit.ring", RuntimeError("the process is gone")):
+        posted = talk.post()
+    assert rung(redis) == []
+    assert attempts.claimable_sessions(0) == [talk.pk]
+    assert talk.claim().pk == posted.run_id
+
+
+def _took_s(talk: Talk) -> float:
+    began = time.monotonic()
+    talk.post()
+    return time.monotonic() - began
+
+
+def test_a_dead_redis_delays_no_message(talk: Talk, settings: Any, redis_server: Redis) -> None:
+    settings.CHAT_MESSAGES_PER_10S = 100
+    told()
+    redis_server.kill()
+    took_s = [_took_s(talk) for _ in range(5)]
+    assert max(took_s) < 0.25 * PATIENCE, took_s
+    assert Run.objects.filter(status="queued").count() == 5
+
+
+def test_a_redis_that_hangs_delays_one_message_and_then_none(talk: Talk, settings: Any, redis_server: Redis) -> None:
+    settings.CHAT_MESSAGES_PER_10S = 100
+    talk.post()
+    told()
+    redis_server.freeze()
+    first, *others = [_took_s(talk) for _ in range(4)]
+    redis_server.thaw()
+    assert first < 0.25 * PATIENCE, first
+    assert max(others) < 0.15 * PATIENCE, others
+
+
+# --- changed while it waits -------------------------------------------------------------------------------------------
+
+
+def test_what_waits_can_be_changed_by_its_author(talk: Talk) -> None:
+    posted = talk.post("Tpyo")
+    message = messages.update_message(talk.ada, posted.message_id, "Typo")
+    assert message.content == "Typo"
+    event = talk.log()[-1]
+    assert (event.type, event.data["content"], event.run_id) == ("message.updated", "Typo", posted.run_id)
+    before = talk.last_seq
+    messages.update_message(talk.ada, posted.message_id, "Typo")
+    assert talk.last_seq == before
+
+
+def test_what_is_being_answered_or_was_once_begun_cannot_be_changed(talk: Talk) -> None:
+    run = talk.start("Tpyo")
+    with pytest.raises(Conflict):
+        messages.update_message(talk.ada, run.message_id, "Typo")
+    attempts.put_back(run, "drained")
+    with pytest.raises(Conflict):
+        messages.update_message(talk.ada, run.message_id, "Typo")
+
+
+def test_a_change_that_comes_while_the_run_is_claimed_comes_too_late_or_is_read(talk: Talk, threads: Threads) -> None:
+    run = talk.queue("Tpyo")
+    with stopped_at("claim.commit") as stop:
+        claiming = threads.start(talk.claim)
+        stop.wait()
+        changing = threads.start(messages.update_message, talk.ada, run.message_id, "Typo")
+        stop.go_on()
+        claimed = claiming.result()
+        with pytest.raises(Conflict):
+            changing.result()
+    assert claimed.message.content == "Tpyo"
+
+
+def test_nobody_changes_what_another_said(talk: Talk, eve: User) -> None:
+    posted = talk.post("Mine")
+    with pytest.raises(NotAllowed):
+        messages.update_message(talk.ben, posted.message_id, "Yours")
+    with pytest.raises(NotFound):
+        messages.update_message(eve, posted.message_id, "Yours")
+    with pytest.raises(NotFound):
+        messages.update_message(talk.ada, UUID(int=1), "Nobody's")
+
+
+def test_a_message_to_an_interrupted_session_waits_and_leaves_its_status(talk: Talk) -> None:
+    with runs.locked(talk.pk) as log:
+        log.set_status("interrupted")
+    talk.post()
+    assert ChatSession.objects.get(pk=talk.pk).status == "interrupted"
+
+
+def test_a_limit_of_none_asks_nobody(talk: Talk, settings: Any, redis: Any) -> None:
+    settings.CHAT_MESSAGES_PER_10S = 0
+    for _ in range(15):
+        talk.post()
+    assert not redis.keys("chat:sent:*")
+    assert not limits._windows

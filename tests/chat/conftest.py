@@ -1,0 +1,17 @@
+"""What the tests of the conversation share."""
+
+from __future__ import annotations
+
+import pytest
+from django.db import connection
+
+from tests.inside import db, redis, talk, threads, worker_id
+
+__all__ = ["db", "redis", "talk", "threads", "worker_id"]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if connection.vendor == "sqlite":
+        for item in items:
+            if item.get_closest_marker("postgres") and item.path.is_relative_to(__file__.rpartition("/")[0]):
+                item.add_marker(pytest.mark.skip(reason="SQLite has one writer at a time: there is nothing to see"))

@@ -1,0 +1,65 @@
+"""Places where a test stops, delays or kills a process."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+
+import pytest
+
+from chat import failpoints
+from chat.failpoints import failpoint
+from tests.processes import ROOT
+
+
+def run(failpoints: str, code: str) -> tuple[int, str]:
+    code = "from chat.failpoints import failpoint\n" + code
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        check=False,
+        env={"CHAT_FAILPOINTS": failpoints},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_a_failpoint_that_nobody_armed_does_nothing() -> None:
+    assert not failpoints.armed
+    failpoint("claim.commit")
+
+
+def test_a_test_puts_its_own_act_behind_a_name() -> None:
+    seen: list[str] = []
+    failpoints.armed["here"] = lambda: seen.append("here")
+    try:
+        failpoint("here")
+        failpoint("there")
+    finally:
+        del failpoints.armed["here"]
+    assert seen == ["here"]
+
+
+def test_exit_ends_the_process_at_once_without_any_cleaning_up() -> None:
+    code, said = run("a=exit", "try:\n    failpoint('a')\nfinally:\n    print('cleaned up', flush=True)")
+    assert (code, said) == (1, "")
+
+
+def test_exit_at_the_third_time_lets_two_pass() -> None:
+    code, said = run("other=exit,a=exit@3", "for n in range(5):\n    failpoint('a'); print(n, flush=True)")
+    assert (code, said.split()) == (1, ["0", "1"])
+
+
+def test_sleep_delays() -> None:
+    act = failpoints._parse("sleep:0.05")
+    began = time.monotonic()
+    act()
+    assert time.monotonic() - began >= 0.05
+
+
+def test_an_unknown_action_is_an_error_and_not_a_silent_pass() -> None:
+    with pytest.raises(ValueError, match="unknown action 'explode'"):
+        failpoints._parse("explode")()

@@ -1,0 +1,182 @@
+"""Limits over all processes, counted in Redis; and a bound that holds while Redis is away."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from chat import limits, stream
+from chat.errors import RateLimited, TooManyConnections
+from tests.inside import told
+from tests.servers import Redis
+
+
+@pytest.fixture(autouse=True)
+def clean(redis: Any, settings: Any) -> None:
+    settings.CHAT_MESSAGES_PER_10S = 3
+    settings.CHAT_SOCKETS_PER_USER = 2
+
+
+def another_process() -> None:
+    """Forget what this process counted by itself, as one that was just started."""
+    limits._windows.clear()
+    limits._sockets.clear()
+
+
+def spend(user: str = "ada", session: str = "s") -> limits.Spent | None:
+    return limits.spend_message(user, session, uuid4().hex)
+
+
+# --- messages ---------------------------------------------------------------------------------------------------------
+
+
+def test_so_many_messages_and_no_more_and_it_says_how_long_to_wait() -> None:
+    for _ in range(3):
+        spend()
+    with pytest.raises(RateLimited) as refused:
+        spend()
+    assert 9 < (refused.value.retry_after_s or 0) <= 10
+    assert refused.value.temporary
+
+
+def test_the_count_holds_over_all_processes() -> None:
+    for _ in range(3):
+        spend()
+        another_process()
+    with pytest.raises(RateLimited):
+        spend()
+
+
+def test_each_user_and_each_session_is_counted_by_itself() -> None:
+    for _ in range(3):
+        spend()
+    spend("ben")
+    spend("ada", "another session")
+
+
+def test_the_window_moves(redis: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "WINDOW_S", 0.05)
+    for _ in range(3):
+        spend()
+    with pytest.raises(RateLimited) as refused:
+        spend()
+    assert 0 < (refused.value.retry_after_s or 0) <= 0.05
+    while redis.exists("chat:sent:ada:s"):
+        pass
+    spend()
+
+
+def test_a_token_that_was_given_back_can_be_spent_again() -> None:
+    tokens = [spend() for _ in range(3)]
+    limits.give_back(tokens[1])
+    told()
+    spend()
+    with pytest.raises(RateLimited):
+        spend()
+
+
+def test_to_give_nothing_back_is_fine() -> None:
+    limits.give_back(None)
+
+
+def test_no_limit_is_none(settings: Any, redis: Any) -> None:
+    settings.CHAT_MESSAGES_PER_10S = 0
+    assert [spend() for _ in range(20)] == [None] * 20
+    assert not redis.keys("*")
+
+
+def test_without_redis_each_process_bounds_by_itself(redis_server: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "WINDOW_S", 60.0)
+    redis_server.kill()
+    tokens = [spend() for _ in range(3)]
+    with pytest.raises(RateLimited) as refused:
+        spend()
+    assert 50 < (refused.value.retry_after_s or 0) <= 60
+    limits.give_back(tokens[0])
+    spend()
+
+
+def test_without_redis_the_window_moves_too(redis_server: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1000.0
+    redis_server.kill()
+    spend()
+    monkeypatch.setattr(limits.time, "monotonic", lambda: now)
+    stream.outbox._broken_until = 1e9
+    limits._windows.clear()
+    for _ in range(3):
+        spend()
+    now += 9.9
+    with pytest.raises(RateLimited):
+        spend()
+    now += 0.2
+    spend()
+
+
+def test_the_local_count_is_bounded_however_many_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream.outbox.pause()
+    for number in range(10_050):
+        limits._spend_here(f"key {number}", 3, "t")
+    assert len(limits._windows) <= 10_001
+
+
+def test_redis_counts_again_when_it_is_back(redis_server: Redis) -> None:
+    redis_server.kill()
+    spend()
+    redis_server.start()
+    stream.outbox._broken_until = 0.0
+    spend()
+    assert redis_server.client().zcard("chat:sent:ada:s") == 1
+
+
+# --- sockets ----------------------------------------------------------------------------------------------------------
+
+
+def test_so_many_sockets_over_all_processes_and_one_more_when_one_is_gone() -> None:
+    limits.hold_socket("ada", "1")
+    another_process()
+    limits.hold_socket("ada", "2")
+    another_process()
+    with pytest.raises(TooManyConnections):
+        limits.hold_socket("ada", "3")
+    limits.hold_socket("ben", "3")
+    limits.release_socket("ada", "2")
+    told()
+    limits.hold_socket("ada", "3")
+
+
+def test_a_socket_is_counted_once_however_often_it_says_that_it_lives() -> None:
+    for _ in range(5):
+        limits.hold_socket("ada", "1")
+    limits.hold_socket("ada", "2")
+
+
+def test_a_socket_whose_process_died_is_forgotten(monkeypatch: pytest.MonkeyPatch, redis: Any) -> None:
+    monkeypatch.setattr(limits, "SOCKET_TTL_S", 1)
+    limits.hold_socket("ada", "1")
+    limits.hold_socket("ada", "2")
+    another_process()
+    # As if its second were over: no test waits for a clock.
+    redis.zadd("chat:sockets:ada", {"1": 1.0})
+    limits.hold_socket("ada", "3")
+
+
+def test_without_redis_each_process_bounds_its_own_sockets(redis_server: Redis) -> None:
+    redis_server.kill()
+    limits.hold_socket("ada", "1")
+    limits.hold_socket("ada", "2")
+    with pytest.raises(TooManyConnections):
+        limits.hold_socket("ada", "3")
+    limits.release_socket("ada", "1")
+    limits.hold_socket("ada", "3")
+
+
+def test_what_redis_refuses_is_not_counted_here(redis: Any) -> None:
+    limits.hold_socket("ada", "1")
+    limits.hold_socket("ada", "2")
+    another_process()
+    for _ in range(3):
+        with pytest.raises(TooManyConnections):
+            limits.hold_socket("ada", "3")
+    assert not limits._sockets

@@ -1,0 +1,282 @@
+"""What the in-process tests share: committed rows, threads with connections of their own, places to stop at, one talk.
+
+The tests of `chat/` and `workers/` commit for real: locks, fences and what follows a commit show nowhere else. So their
+`db` is not pytest-django's one transaction a test; it removes what a test has left.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import pytest
+import redis as redis_py
+from django.db import connection, connections, transaction
+from pytest_django import DjangoDbBlocker
+
+from chat import failpoints, limits, stream
+from chat.actions import attempts, members, messages, sessions, workers
+from chat.models import Agent, ChatSession, Event, Message, Run, User
+from chat.protocol import Reader
+from chat.protocol.commands import NewMember, NewMessage, NewSession
+from tests.fold import Fold, differences
+from tests.processes import PATIENCE, eventually
+
+TABLES = ["event", "usage", "member", "ticket", "message", "run", "chatsession", "worker", "user"]
+WAIT_S = 10 * PATIENCE
+
+
+# --- rows -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def db(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
+    """Rows that are really committed, and removed afterwards."""
+    with django_db_blocker.unblock():
+        assistant = Agent.objects.get(name=Agent.DEFAULT)
+        try:
+            yield
+        finally:
+            failpoints.armed.clear()
+            _wipe()
+            assistant.save()
+
+
+def _wipe() -> None:
+    with transaction.atomic(), connection.cursor() as cursor:
+        for table in TABLES:
+            cursor.execute(f"DELETE FROM chat_{table}")
+        cursor.execute("DELETE FROM chat_agent WHERE name <> 'assistant'")
+
+
+@pytest.fixture
+def redis(redis_url: str) -> Iterator[redis_py.Redis]:
+    """An empty Redis, and nothing in this process that remembers an earlier one."""
+    client = redis_py.Redis.from_url(redis_url, socket_timeout=2)
+    stream.outbox.flush(WAIT_S)
+    client.flushall()
+    _forget_redis()
+    yield client
+    stream.outbox.flush(WAIT_S)
+    _forget_redis()
+    client.close()
+
+
+def _forget_redis() -> None:
+    stream.outbox._broken_until = 0.0
+    limits._windows.clear()
+    limits._sockets.clear()
+
+
+def told() -> None:
+    """Wait until all that was committed so far is published and rung."""
+    assert stream.outbox.flush(WAIT_S)
+
+
+def rung(redis: redis_py.Redis) -> list[UUID]:
+    """The runs that were rung for since the last look, in order."""
+    told()
+    runs = []
+    for raw in reversed(redis.lrange("runs", 0, -1)):
+        body = base64.b64decode(json.loads(raw)["body"])
+        runs.append(UUID(json.loads(body)[0][0]))
+    redis.delete("runs")
+    return runs
+
+
+# --- a talk -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Talk:
+    """A session that Ada owns and Ben is a member of, and a worker that may answer in it."""
+
+    session: ChatSession
+    ada: User
+    ben: User
+    worker_id: UUID
+
+    @property
+    def pk(self) -> UUID:
+        return self.session.pk
+
+    def post(self, content: str = "Hello?", by: User | None = None, **more: Any) -> messages.Posted:
+        return messages.post_message(by or self.ada, self.pk, NewMessage(content=content, **more))
+
+    def queue(self, content: str = "Hello?", by: User | None = None, **more: Any) -> Run:
+        """Say something, and give the run that waits to answer it."""
+        return Run.objects.select_related("agent").get(pk=self.post(content, by, **more).run_id)
+
+    def claim(self, worker_id: UUID | None = None) -> Run:
+        run = attempts.claim_run(worker_id or self.worker_id, self.pk)
+        assert run is not None, "nothing could be claimed"
+        return run
+
+    def start(self, content: str = "Hello?", by: User | None = None, **more: Any) -> Run:
+        """Say something, and claim the run that answers it."""
+        self.post(content, by, **more)
+        return self.claim()
+
+    def answer(self, content: str = "Hello?", text: str = "Hello!", by: User | None = None) -> Run:
+        """Say something, and have it answered."""
+        return attempts.finish_run(self.start(content, by), text, attempts.Spending("demo", 3, 2))
+
+    def log(self, after: int = 0) -> list[Event]:
+        return list(Event.objects.filter(session_id=self.pk).after(after))
+
+    def types(self, after: int = 0) -> list[str]:
+        return [event.type for event in self.log(after)]
+
+    @property
+    def last_seq(self) -> int:
+        return ChatSession.objects.get(pk=self.pk).last_seq
+
+
+def new_talk(ada: User, ben: User, worker_id: UUID) -> Talk:
+    session = sessions.create_session(ada, NewSession(title="Incident"))
+    members.add_member(ada, session.pk, NewMember(username=ben.username))
+    return Talk(session, ada, ben, worker_id)
+
+
+@pytest.fixture
+def worker_id(db: None) -> UUID:
+    """A worker that is alive for as long as any test runs."""
+    return workers.register_worker("host:1")
+
+
+@pytest.fixture
+def talk(ada: User, ben: User, worker_id: UUID, redis: redis_py.Redis, settings: Any) -> Iterator[Talk]:
+    """A talk whose log must agree with its rows when the test is over."""
+    settings.CHAT_MESSAGES_PER_10S = 0
+    settings.CHAT_LEASE_S = 600
+    workers.renew_lease(worker_id)
+    made = new_talk(ada, ben, worker_id)
+    yield made
+    failpoints.armed.clear()
+    agrees(made)
+
+
+def agrees(talk: Talk) -> None:
+    """Fold the log as Ada reads it: it is gapless, breaks no rule of the wire, and gives the rows as they are."""
+    session = ChatSession.objects.filter(pk=talk.pk).first()
+    if session is None:
+        assert not Event.objects.filter(session_id=talk.pk).exists()
+        return
+    reader = Reader(str(talk.ada.pk), "owner")
+    fold = Fold(str(talk.pk))
+    for event in talk.log():
+        fold.feed(event.as_frame().data_for(reader))
+    rows = Message.objects.filter(session_id=talk.pk).order_by("seq")
+    shown = {
+        **session.as_data("owner"),
+        "messages": [{**row.as_data(show_key=row.user_id == talk.ada.pk)} for row in rows],
+        "runs": {str(run.pk): run.as_data() for run in Run.objects.filter(session_id=talk.pk)},
+    }
+    folded = {**fold.session, "messages": list(fold.messages.values()), "runs": fold.runs}
+    assert not list(differences(folded, json.loads(json.dumps(shown)))), "the log and the rows disagree"
+
+
+# --- threads and places to stop at ------------------------------------------------------------------------------------
+
+
+class Threads:
+    """Real threads, each with a database connection of its own."""
+
+    def __init__(self) -> None:
+        self._pool = ThreadPoolExecutor(24, thread_name_prefix="test")
+
+    def start(self, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Future[Any]:
+        def tidily() -> Any:
+            try:
+                return call(*args, **kwargs)
+            finally:
+                connections.close_all()
+
+        return self._pool.submit(tidily)
+
+    def at_once(self, *calls: Callable[[], Any]) -> list[Any]:
+        """Start calls together, each in a thread, and give what they gave or raised."""
+        ready = threading.Barrier(len(calls))
+
+        def after_all_are_ready(call: Callable[[], Any]) -> Any:
+            connection.ensure_connection()
+            ready.wait(WAIT_S)
+            return call()
+
+        futures = [self.start(after_all_are_ready, call) for call in calls]
+        return [future.exception(WAIT_S) or future.result() for future in futures]
+
+    def end(self) -> None:
+        self._pool.shutdown(wait=True)
+
+
+@pytest.fixture
+def threads(db: None) -> Iterator[Threads]:
+    made = Threads()
+    yield made
+    failpoints.armed.clear()
+    made.end()
+
+
+class Stop:
+    """A failpoint at which the first that comes waits until the test lets it go on; the others pass."""
+
+    def __init__(self) -> None:
+        self._reached, self._open, self._first = threading.Event(), threading.Event(), threading.Lock()
+
+    def __call__(self) -> None:
+        if self._first.acquire(blocking=False):
+            self._reached.set()
+            assert self._open.wait(WAIT_S), "nobody let it go on"
+
+    def wait(self) -> None:
+        assert self._reached.wait(WAIT_S), "nobody came here"
+
+    def go_on(self) -> None:
+        self._open.set()
+
+
+@contextmanager
+def stopped_at(name: str) -> Iterator[Stop]:
+    stop = failpoints.armed[name] = Stop()
+    try:
+        yield stop
+    finally:
+        stop.go_on()
+        failpoints.armed.pop(name, None)
+
+
+@contextmanager
+def failing_at(name: str, problem: BaseException, times: int = 1) -> Iterator[list[int]]:
+    """Raise an error at a failpoint, as often as asked; gives a list that grows with each time."""
+    seen: list[int] = []
+
+    def act() -> None:
+        if len(seen) < times:
+            seen.append(1)
+            raise problem
+
+    failpoints.armed[name] = act
+    try:
+        yield seen
+    finally:
+        failpoints.armed.pop(name, None)
+
+
+def wait_until_blocked(count: int = 1) -> None:
+    """Wait until that many statements wait for a lock of another transaction. Postgres only: SQLite tells nobody."""
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+
+    def blocked() -> bool:
+        with connection.cursor() as cursor:
+            cursor.execute(waiting)
+            return bool(cursor.fetchone()[0] >= count)
+
+    eventually(blocked, "a statement waits for a lock", WAIT_S, every_s=0.005)

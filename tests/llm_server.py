@@ -1,0 +1,269 @@
+"""An OpenAI-compatible server that does what the model's name says, well or badly, and writes down what it saw.
+
+`python -m tests.llm_server --port 0 --record FILE` prints its port when it is ready. Shares no code with the project.
+
+    echo · bytes            the last message, word by word; or cut into single bytes (and without [DONE])
+    tokens-200@50           exactly 200 numbered tokens, 50 a second (@0, or nothing: as fast as it goes)
+    summary-aware           a request for a summary: every sentence it was given; any other: echo
+    reasoning               thoughts, then an answer                 surrogates · nul   awkward text
+    stall-after-5           5 tokens, then silence                   never-first-token  silence
+    cut-after-5             5 tokens, then a reset connection        end-after-5        5 tokens, then the body's end
+    cut-once-after-5        so the first time, whole the second      no-done            a finish reason, and no [DONE]
+    no-finish               a [DONE], and no finish reason           endless            tokens for ever, 200 a second
+    late-cut                an answer, its finish reason, then a reset connection
+    500 · 429-once · 429@2  a status, always or once; @ = Retry-After (429 and 503: 0.1)
+    quota · error-in-stream · garbage · odd-json · html · empty · refusal · no-usage
+"""
+
+import argparse
+import asyncio
+import itertools
+import json
+import os
+import re
+import signal
+import socket
+import struct
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+RESET, END = "reset", "end"  # what a script may do instead of sending a line
+
+
+class Script:
+    """One answer: the lines of its stream, made as they are sent, and how many tokens they held."""
+
+    def __init__(self, model: str, messages: list[dict[str, Any]], seen: int) -> None:
+        self.model, self.messages, self.seen, self.tokens = model, messages, seen, 0
+
+    def text(self, text: str, field: str = "content") -> dict[str, Any]:
+        self.tokens += 1
+        return self._chunk({field: text})
+
+    def _chunk(self, delta: dict[str, Any], finish: str | None = None) -> dict[str, Any]:
+        choice = {"index": 0, "delta": delta, "finish_reason": finish}
+        return {
+            "id": "chatcmpl-1",
+            "object": "chat.completion.chunk",
+            "created": 1,
+            "model": self.model,
+            "choices": [choice],
+        }
+
+    def end(self, *, finish: str | None = "stop", usage: bool = True, done: bool = True) -> list[dict[str, Any] | str]:
+        lines: list[dict[str, Any] | str] = [self._chunk({}, finish)] if finish else []
+        if usage:
+            read = sum(len(str(message["content"]).split()) for message in self.messages)
+            spent = {"prompt_tokens": read, "completion_tokens": self.tokens, "total_tokens": read + self.tokens}
+            lines.append(self._chunk({}) | {"choices": [], "usage": spent})
+        return [*lines, "[DONE]" if done else END]
+
+    async def numbered(self, count: int | None, per_s: float) -> AsyncIterator[dict[str, Any]]:
+        loop = asyncio.get_running_loop()
+        begin = loop.time()
+        for number in range(count) if count is not None else itertools.count():
+            if per_s and (wait_s := begin + number / per_s - loop.time()) > 0:
+                await asyncio.sleep(wait_s)
+            yield self.text(f"t{number + 1} ")
+
+    async def lines(self) -> AsyncIterator[dict[str, Any] | str]:
+        line: dict[str, Any] | str
+        asked = str(self.messages[-1]["content"])
+        match self.model.split("-")[0], re.search(r"(\d+)(?:@([\d.]+))?$", self.model):
+            case "tokens", found if found:
+                async for line in self.numbered(int(found[1]), float(found[2] or 0)):
+                    yield line
+            case ("stall" | "cut" | "end") as what, found if found:
+                whole = "once" in self.model and self.seen > 1
+                async for line in self.numbered(int(found[1]), 200):
+                    yield line
+                if not whole:
+                    await asyncio.sleep(3600 if what == "stall" else 0.02)
+                    yield RESET if what == "cut" else END
+                    return
+            case "never", _:
+                await asyncio.sleep(3600)
+            case "endless", _:
+                async for line in self.numbered(None, 200):
+                    yield line
+            case "reasoning", _:
+                for word in ("Let ", "me ", "think."):
+                    yield self.text(word, "reasoning_content")
+                for word in ("The ", "answer."):
+                    yield self.text(word)
+            case "surrogates", _:
+                for half in ("Fire \ud83d", "\udd25", " and \ud83d", "\ude92 gone \ud83d"):
+                    yield self.text(half)
+            case "nul", _:
+                for word in ("a\0b", "\0", "c"):
+                    yield self.text(word)
+            case ("garbage" | "odd" | "error") as what, _:
+                yield self.text("Well ")
+                if what == "error":
+                    error = {"message": "secret sk-123 at http://10.0.0.1", "type": "server_error", "code": None}
+                    yield {"error": error}
+                yield '{"choices": [{"del' if what == "garbage" else '{"choices": [{"delta": "text"}], "usage": []}'
+            case "late", _:
+                for line in [self.text(asked), *self.end()[:1], RESET]:
+                    yield line
+                return
+            case "refusal", _:
+                for line in self.end(finish="content_filter"):
+                    yield line
+                return
+            case "empty", _:
+                pass
+            case "summary", _:
+                for word in re.findall(r"\s*\S+", _all_sentences(self.messages) or asked):
+                    yield self.text(word)
+            case _:
+                for word in re.findall(r"\s*\S+", asked):
+                    yield self.text(word)
+        for line in self.end(
+            finish=None if self.model == "no-finish" else "stop",
+            usage=self.model != "no-usage",
+            done=self.model not in ("no-done", "bytes"),
+        ):
+            yield line
+
+
+def _all_sentences(messages: list[dict[str, Any]]) -> str:
+    system = " ".join(str(message["content"]) for message in messages if message["role"] == "system")
+    asked = str(messages[-1]["content"])
+    if "summary" not in system.lower() or "<talk>" not in asked:
+        return ""
+    lines = re.sub(r"</?(summary|talk)>", "", asked).splitlines()
+    return "\n".join(
+        f"- {line.strip().removeprefix('- ')}" for line in lines if line.strip() and line.strip() != "(none)"
+    )
+
+
+class Server:
+    def __init__(self, record: Path | None) -> None:
+        self.record = record.open("a", encoding="utf-8") if record else None
+        self.asked: Counter[str] = Counter()
+        self.ids = itertools.count(1)
+
+    def note(self, event: str, **facts: Any) -> None:
+        if self.record:
+            self.record.write(json.dumps({"event": event, "at": round(time.time(), 4), **facts}) + "\n")
+            self.record.flush()
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        last: dict[str, Any] = {"id": None, "tokens": 0, "midstream": False, "by": "client"}
+        try:
+            while (body := await self._read_request(reader)) is not None:
+                if not await self._answer(reader, writer, *body, last):
+                    break
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass  # the client's doing: it is noted below
+        finally:
+            writer.close()
+            self.note("close", **last)
+
+    async def _read_request(self, reader: asyncio.StreamReader) -> tuple[dict[str, str], bytes] | None:
+        try:
+            head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+        except asyncio.IncompleteReadError:
+            return None
+        first, *rest = head.strip().split("\r\n")
+        headers = {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in rest)}
+        headers["path"] = first.split(" ")[1]
+        return headers, await reader.readexactly(int(headers.get("content-length", "0")))
+
+    async def _answer(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        headers: dict[str, str],
+        body: bytes,
+        last: dict[str, Any],
+    ) -> bool:
+        """Answer one request. Return whether the connection goes on."""
+        if not headers["path"].endswith("/chat/completions"):
+            return await self._send(writer, 404, {"error": {"message": "no such path", "type": "not_found"}})
+        asked = json.loads(body)
+        model, messages = str(asked["model"]), asked["messages"]
+        key = json.dumps([model, messages])
+        self.asked[key] += 1
+        last |= {"id": next(self.ids), "tokens": 0, "midstream": True}
+        self.note(
+            "request",
+            id=last["id"],
+            model=model,
+            messages=messages,
+            stream=asked.get("stream"),
+            stream_options=asked.get("stream_options"),
+            authorization=headers.get("authorization"),
+        )
+        status = re.fullmatch(r"(\d{3})(-once)?(?:@([\d.]+))?", model)
+        if status and (not status[2] or self.asked[key] == 1):
+            last["midstream"] = False
+            after = status[3] or ("0.1" if status[1] in ("429", "503") else None)
+            error = {"message": "secret sk-123 at http://10.0.0.1", "type": "some_error", "code": None}
+            return await self._send(writer, int(status[1]), {"error": error}, after)
+        if model == "quota":
+            last["midstream"] = False
+            error = {"message": "no money", "type": "insufficient_quota", "code": "insufficient_quota"}
+            return await self._send(writer, 429, {"error": error})
+        script = Script(model, messages, self.asked[key])
+        sending = asyncio.create_task(self._stream(writer, script, last))
+        gone = asyncio.create_task(reader.read(1))  # nothing more comes on it while an answer is on its way
+        await asyncio.wait({sending, gone}, return_when=asyncio.FIRST_COMPLETED)
+        for task in (sending, gone):
+            task.cancel()
+        results = await asyncio.gather(sending, gone, return_exceptions=True)
+        return results[0] is True
+
+    async def _stream(self, writer: asyncio.StreamWriter, script: Script, last: dict[str, Any]) -> bool:
+        is_html = script.model == "html"
+        kind = b"text/html" if is_html else b"text/event-stream"
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: %s\r\nTransfer-Encoding: chunked\r\n\r\n" % kind)
+        line: dict[str, Any] | str = END
+        async for line in script.lines():
+            if line == RESET:
+                linger = struct.pack("ii", 1, 0)  # closing sends RST, not FIN
+                writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+                last["by"] = "server"
+                writer.transport.abort()
+                return False
+            if line == END:
+                break
+            data = line if isinstance(line, str) else json.dumps(line, ensure_ascii=script.model != "bytes")
+            sse = f"<p>{script.tokens}</p>\n".encode() if is_html else f"data: {data}\n\n".encode()
+            for part in [sse[at : at + 1] for at in range(len(sse))] if script.model == "bytes" else [sse]:
+                writer.write(b"%x\r\n%s\r\n" % (len(part), part))
+            await writer.drain()
+            last["tokens"] = script.tokens
+        writer.write(b"0\r\n\r\n")
+        await writer.drain()
+        last["midstream"] = False
+        if line == "[DONE]":
+            self.note("answered", id=last["id"], tokens=script.tokens)
+        return True
+
+    async def _send(self, writer: asyncio.StreamWriter, status: int, body: object, after: str | None = None) -> bool:
+        data = json.dumps(body).encode()
+        head = f"HTTP/1.1 {status} x\r\nContent-Type: application/json\r\nContent-Length: {len(data)}\r\n"
+        writer.write((head + (f"Retry-After: {after}\r\n" if after else "") + "\r\n").encode() + data)
+        await writer.drain()
+        return True
+
+
+async def main(port: int, record: Path | None) -> None:
+    server = await asyncio.start_server(Server(record).serve, "127.0.0.1", port)
+    print(server.sockets[0].getsockname()[1], flush=True)
+    await server.serve_forever()
+
+
+if __name__ == "__main__":
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--port", type=int, default=0)
+    options.add_argument("--record", type=Path)
+    given = options.parse_args()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: os._exit(0))  # at once; each line of the record is on disk already
+    asyncio.run(main(given.port, given.record))

@@ -1,0 +1,165 @@
+"""`manage.py chat` as its own process, with no terminal: lines in, answers out, an exit code."""
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from tests.terminal.frames import Row, run
+from tests.terminal.server import PASSWORD, Room, ScriptedServer, answer_with
+
+pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(60)]
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+class Ended(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+MANAGE = ("manage.py", "chat")
+ALONE = ("-m", "chat.terminal")  # the same without Django, which takes most of the time
+
+
+async def start(
+    url: str,
+    *more: str,
+    way: tuple[str, ...] = ALONE,
+    password: str | None = PASSWORD,
+    user: str = "ada",
+    data_dir: Path | None = None,
+) -> asyncio.subprocess.Process:
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "CHAT_DATA_DIR") if name in os.environ}
+    env = kept | {"CHAT_ENV": "local"} | ({"CHAT_PASSWORD": password} if password is not None else {})
+    env |= {"CHAT_DATA_DIR": str(data_dir)} if data_dir else {}
+    where = ("--url", url) if url else ()
+    command = (sys.executable, *way, *where, "--user", user, *more)
+    pipe = asyncio.subprocess.PIPE
+    # A session of its own: there is no terminal to ask for a password on, wherever the tests run.
+    return await asyncio.create_subprocess_exec(
+        *command, cwd=ROOT, env=env, stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True
+    )
+
+
+async def talk(url: str, said: str, *more: str, **options: Any) -> Ended:
+    process = await start(url, *more, **options)
+    out, err = await asyncio.wait_for(process.communicate(said.encode()), 30)
+    return Ended(process.returncode or 0, out.decode(), err.decode())
+
+
+@pytest.mark.parametrize("way", [MANAGE, ALONE])
+async def test_a_line_is_a_message_and_only_the_answers_come_out(way: tuple[str, ...]) -> None:
+    async with ScriptedServer() as server:
+        ended = await talk(server.url, "one\n\n/help\r\nlast without a line break", way=way)
+        assert ended == (0, "you said one\nyou said /help\nyou said last without a line break\n", "")
+        assert len(server.rooms) == 1
+
+
+async def test_it_goes_on_with_the_session_that_was_named() -> None:
+    async with ScriptedServer() as server:
+        server.room("s-1")
+        server.room("s-2")
+        ended = await talk(server.url, "hello\n", "s-2")
+        assert ended == (0, "you said hello\n", "")
+        assert not server.rooms["s-1"].log
+        assert len(server.rooms) == 2
+
+
+async def test_nothing_to_say_is_no_error() -> None:
+    async with ScriptedServer() as server:
+        assert await talk(server.url, "") == (0, "", "")
+
+
+async def test_an_answer_is_written_when_it_is_there_and_not_only_at_the_end() -> None:
+    async with ScriptedServer() as server:
+        process = await start(server.url)
+        assert process.stdin and process.stdout
+        for text in ("one", "two"):
+            process.stdin.write(f"{text}\n".encode())
+            line = await asyncio.wait_for(process.stdout.readline(), 20)
+            assert line.decode() == f"you said {text}\n"
+        process.stdin.close()
+        assert await asyncio.wait_for(process.wait(), 20) == 0
+
+
+async def test_a_lost_line_and_a_lost_worker_in_the_middle_leave_one_whole_answer() -> None:
+    async def unlucky(room: Room, asked: Row, run_id: str) -> None:
+        await room.event("run.started", run("running", run_id, message_id="a1"), run_id)
+        await room.delta("a1", "never fini", run_id)
+        restarted = run("queued", run_id, attempt=2) | {"reason": "worker_lost", "discarded": ["a1"]}
+        await room.event("run.restarted", restarted, run_id)
+        server.cut()
+        await answer_with(room, run_id, ["one\n", "whole\x1b[2J ", "answer"], "a2", pause_s=0.01)
+
+    async with ScriptedServer() as server:
+        server.answer = unlucky
+        assert await talk(server.url, "go\n") == (0, "one\nwhole answer\n", "")
+
+
+async def test_a_failed_run_is_an_error_and_ends_it() -> None:
+    async def fails(room: Room, asked: Row, run_id: str) -> None:
+        if asked["content"] == "good":
+            await answer_with(room, run_id, ["fine"])
+            return
+        error = {"code": "llm_timeout", "message": "The model took too long.", "temporary": True}
+        await room.event("run.failed", run("failed", run_id, error=error), run_id)
+
+    async with ScriptedServer() as server:
+        server.answer = fails
+        ended = await talk(server.url, "good\nbad\ngood\n", way=MANAGE)
+        assert ended == (1, "fine\n", "chat: The model took too long.\n")
+
+
+async def test_an_answer_that_somebody_stopped_is_an_error() -> None:
+    async def stopped(room: Room, asked: Row, run_id: str) -> None:
+        await room.event("run.cancelled", run("cancelled", run_id), run_id)
+
+    async with ScriptedServer() as server:
+        server.answer = stopped
+        assert await talk(server.url, "go\n") == (1, "", "chat: the answer was stopped\n")
+
+
+async def test_a_refused_message_is_an_error() -> None:
+    async with ScriptedServer() as server:
+        server.errors["message.send"] = [
+            {"code": "invalid_input", "message": "That is\x1b[2J too long.", "temporary": False}
+        ]
+        assert await talk(server.url, "x\n") == (1, "", "chat: That is too long.\n")
+
+
+async def test_what_cannot_begin_is_an_error_that_says_why() -> None:
+    async with ScriptedServer() as server:
+        assert await talk(server.url, "x\n", password="no") == (1, "", "chat: Name and password do not match.\n")
+        assert await talk(server.url, "x\n", "unknown") == (1, "", "chat: There is no such thing.\n")
+        assert "CHAT_PASSWORD" in (await talk(server.url, "x\n", password=None)).err
+        assert "--user" in (await talk(server.url, "x\n", user="")).err
+        url = server.url
+    gone = await talk(url, "x\n")
+    assert (gone.code, gone.out) == (1, "")
+    assert gone.err.startswith(f"chat: no answer from {url}")
+    assert "not the address" in (await talk("ftp://x", "x\n")).err
+
+
+async def test_an_error_ends_it_although_the_input_stays_open() -> None:
+    async with ScriptedServer() as server:
+        process = await start(server.url)
+        assert process.stdin and process.stdout
+        process.stdin.write(b"one\n")
+        await asyncio.wait_for(process.stdout.readline(), 20)
+        server.accounts.clear()
+        server.tokens.clear()
+        server.refreshes.clear()
+        await server.close(4401)
+        assert await asyncio.wait_for(process.wait(), 20) == 1
+
+
+async def test_the_address_is_that_of_the_stack_that_runs_on_this_folder(tmp_path: Path) -> None:
+    async with ScriptedServer() as server:
+        (tmp_path / "run").mkdir()
+        (tmp_path / "run" / "env").write_text(f"PORT={server.port}\nREDIS_URL=redis://127.0.0.1:1/0\n")
+        assert await talk("", "hello\n", data_dir=tmp_path, way=MANAGE) == (0, "you said hello\n", "")

@@ -1,0 +1,82 @@
+"""The pages about the protocol say what the code does."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from chat import consumers, errors, servers
+from chat.protocol import COMMANDS, read_command, shapes
+
+DOCS = Path(__file__).parent.parent / "docs"
+PROTOCOL = (DOCS / "protocol.md").read_text()
+
+
+def _rows(heading: str) -> dict[str, list[str]]:
+    """The rows of the first table under a heading, by what stands in backticks in the first column."""
+    table = PROTOCOL.split(f"## {heading}\n", 1)[1].split("\n## ")[0]
+    rows: dict[str, list[str]] = {}
+    for line in table.splitlines():
+        if line.startswith("| ") and not line.startswith("|---"):
+            cells = [cell.strip() for cell in re.split(r"(?<!\\)\|", line.strip("|"))]
+            for name in re.findall(r"`([\w.]+)`", cells[0]) or [cells[0]]:
+                rows[name] = cells[1:]
+    return rows
+
+
+def _shape(name: str) -> set[str]:
+    listed = re.search(rf"\* \*\*{name}\*\* `([^`]+)`", PROTOCOL)
+    assert listed, name
+    return set(listed[1].split())
+
+
+def test_every_command_is_described_with_just_its_fields() -> None:
+    rows = _rows("Commands")
+    rows.pop("command")
+    assert set(rows) == set(COMMANDS)
+    for name, (data, *_) in rows.items():
+        described = {field: bool(mark) for field, mark in re.findall(r"`(\w+)`(\?)?", data)}
+        known = {field: not info.is_required() for field, info in COMMANDS[name].model_fields.items()}
+        assert described == known, name
+
+
+def test_the_examples_are_commands_that_the_server_understands() -> None:
+    examples = [line for line in PROTOCOL.splitlines() if line.startswith('{"type"') and '"ref"' in line]
+    assert len(examples) >= 3
+    for example in examples:
+        json.loads(example)
+        read_command(example)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [("session", shapes.SessionData), ("message", shapes.MessageData), ("run", shapes.RunData)],
+)
+def test_a_shape_has_just_the_described_keys(name: str, shape: type) -> None:
+    assert _shape(name) == set(shape.__annotations__)
+
+
+def test_every_error_is_described_with_its_status() -> None:
+    described = {}
+    for line in PROTOCOL.split("## Errors\n", 1)[1].split("\n## ")[0].splitlines():
+        cells = line.split("|")
+        if len(cells) > 3:
+            codes, statuses = re.findall(r"`(\w+)`", cells[1]), re.findall(r"\d{3}", cells[2])
+            for index, code in enumerate(codes):
+                described[code] = int(statuses[index if len(statuses) == len(codes) else 0])
+    known = {kind.code: kind.status for kind in errors.ChatError.__subclasses__() if hasattr(kind, "status")}
+    assert described == known
+
+
+def test_every_close_code_is_described() -> None:
+    described = set(re.findall(r"^\| (\d{4}) \|", PROTOCOL.split("## Close codes", 1)[1], re.M))
+    known = {*consumers.CLOSE_CODES.values(), consumers.SLOW, consumers.FLOOD, servers.RESTARTING, 1009}
+    assert described == {str(code) for code in known}
+
+
+def test_every_page_that_is_linked_is_there() -> None:
+    root = DOCS.parent
+    for page in [*root.glob("*.md"), *DOCS.rglob("*.md")]:
+        for link in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+            assert (page.parent / link).exists(), f"{page.relative_to(root)} links {link}"

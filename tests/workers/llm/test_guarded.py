@@ -1,0 +1,137 @@
+"""Time limits around any model, and clean text from any model."""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator
+
+import pytest
+
+from tests.processes import PATIENCE
+from tests.workers.scripted import ScriptedLLM, asking, keep, read
+from workers.llm.base import Limits, LLMError, Piece, Prompt, Reasoning, Spent, Text
+from workers.llm.guarded import CleanText, Guarded
+
+SHORT = Limits(first_token_s=0.15, between_tokens_s=0.15, total_s=0.5)
+
+
+async def failure_of(llm: ScriptedLLM, limits: Limits) -> tuple[LLMError, list[Piece], float]:
+    seen: list[Piece] = []
+    began = time.monotonic()
+    with pytest.raises(LLMError) as caught:
+        await keep(seen, Guarded(llm, limits).stream(asking("?")))
+    return caught.value, seen, time.monotonic() - began
+
+
+async def test_a_model_that_never_starts_is_given_up_after_the_first_limit() -> None:
+    llm = ScriptedLLM([9.0, Text("late")])
+    error, seen, took_s = await failure_of(llm, Limits(first_token_s=0.15, between_tokens_s=5, total_s=5))
+    assert (error.code, error.temporary, seen) == ("llm_timeout", True, [])
+    assert 0.15 <= took_s < 0.4 * PATIENCE
+    assert llm.closed == 1
+
+
+async def test_a_model_that_stops_half_way_is_given_up_after_the_second_limit() -> None:
+    llm = ScriptedLLM([Text("a"), 9.0, Text("late")])
+    error, seen, took_s = await failure_of(llm, Limits(first_token_s=5, between_tokens_s=0.15, total_s=5))
+    assert (error.code, error.temporary, seen) == ("llm_timeout", True, [Text("a")])
+    assert 0.15 <= took_s < 0.4 * PATIENCE
+    assert llm.closed == 1
+
+
+async def test_a_model_that_never_ends_is_stopped_after_the_total_and_is_not_worth_another_try() -> None:
+    llm = ScriptedLLM([step for number in range(100) for step in (Text(f"{number} "), 0.05)])
+    error, seen, took_s = await failure_of(llm, SHORT)
+    assert (error.code, error.temporary) == ("run_too_long", False)
+    assert 0.5 <= took_s < 0.8 * PATIENCE
+    assert 1 < len(seen) <= 11
+    assert llm.closed == 1
+
+
+async def test_the_total_also_stops_a_model_that_never_waits() -> None:
+    llm = ScriptedLLM([Text("x")] * 10_000_000)
+    error, _, took_s = await failure_of(llm, Limits(total_s=0.1))
+    assert error.code == "run_too_long"
+    assert took_s < 1 * PATIENCE
+
+
+async def test_the_time_that_the_reader_takes_is_not_the_models() -> None:
+    llm = ScriptedLLM([Text("a"), Text("b")])
+    seen = []
+    async for piece in Guarded(llm, Limits(first_token_s=0.1, between_tokens_s=0.1, total_s=5)).stream(asking("?")):
+        seen.append(piece)
+        await asyncio.sleep(0.2)
+    assert seen == [Text("a"), Text("b")]
+
+
+async def test_a_limit_of_zero_is_none() -> None:
+    llm = ScriptedLLM([0.05, Text("a"), 0.05, Text("b")])
+    assert await read(Guarded(llm, Limits(0, 0, 0, 0)), asking("?")) == [Text("a"), Text("b")]
+
+
+async def test_a_time_out_inside_the_model_is_not_taken_for_ours() -> None:
+    class Broken:
+        name = "broken"
+
+        async def stream(self, prompt: Prompt) -> AsyncGenerator[Piece, None]:
+            if prompt.talk:
+                raise TimeoutError("its own")
+            yield Text("")
+
+    with pytest.raises(TimeoutError, match="its own"):
+        await read(Guarded(Broken(), Limits()), asking("?"))
+
+
+async def test_closing_the_guarded_stream_closes_the_models_at_once() -> None:
+    llm = ScriptedLLM([Text("a"), Text("b")])
+    stream = Guarded(llm, Limits()).stream(asking("?"))
+    assert await anext(stream) == Text("a")
+    await stream.aclose()
+    assert llm.closed == 1
+
+
+async def test_cancelling_the_reader_closes_the_models_stream() -> None:
+    llm = ScriptedLLM([Text("a"), 9.0])
+    task = asyncio.create_task(read(Guarded(llm, Limits()), asking("?")))
+    await asyncio.sleep(0.05)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert llm.closed == 1
+
+
+async def test_nuls_go_halves_of_characters_wait_for_their_other_half_and_no_piece_is_empty() -> None:
+    pieces: list[Piece | float | LLMError] = [
+        Text("a\0b"),
+        Text("\0"),
+        Text("Fire \ud83d"),
+        Text("\udd25!"),
+        Spent(3, 4),
+        Text("\ud83d"),
+    ]
+    seen = await read(Guarded(ScriptedLLM(pieces), Limits()), asking("?"))
+    assert seen == [Text("ab"), Text("Fire "), Text("🔥!"), Text("\ufffd"), Spent(3, 4)]
+
+
+async def test_answer_and_reasoning_each_keep_their_own_half() -> None:
+    pieces: list[Piece | float | LLMError] = [
+        Text("\ud83d"),
+        Reasoning("\ud83d"),
+        Text("\udd25"),
+        Reasoning("\ude92"),
+        Reasoning(""),
+    ]
+    seen = await read(Guarded(ScriptedLLM(pieces), Limits()), asking("?"))
+    assert seen == [Text("🔥"), Reasoning("🚒")]
+
+
+@pytest.mark.parametrize("step", [1, 2, 3, 5])
+def test_clean_text_is_the_same_however_it_was_cut(step: int) -> None:
+    units = "Zoë 🔥🚒\0 naïve 数据库 \ud83d lone \udd25 end 🧯".encode("utf-16-le", "surrogatepass")
+    clean = CleanText()
+    shown = "".join(
+        clean.feed(units[at : at + 2 * step].decode("utf-16-le", "surrogatepass"))
+        for at in range(0, len(units), 2 * step)
+    )
+    shown += clean.rest()
+    assert shown == "Zoë 🔥🚒 naïve 数据库 \ufffd lone \ufffd end 🧯"
+    shown.encode()

@@ -1,0 +1,1 @@
+"""Tests of the modes. A mode takes values and yields values, so most models here are lists."""

@@ -1,0 +1,285 @@
+"""What the LLM reads: the talk in the order of its answers, as much of it as fits, and a summary of the rest."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from chat.actions import attempts, messages, runs, sessions, summaries
+from chat.errors import Fenced
+from chat.models import Agent, ChatSession, Message, Run
+from chat.protocol.commands import SessionChange
+from tests.inside import Talk, Threads, new_talk
+from workers import context
+from workers.context import LINE_TOKENS, build_context, to_summarise
+from workers.llm.base import SUMMARY_HEADING, estimate_tokens
+
+
+def told_to(run: Run) -> list[str]:
+    """The talk that a run's LLM reads, as `u: question` and `a: answer`."""
+    return [f"{line.role[0]}: {line.text}" for line in build_context(run).prompt.talk]
+
+
+def fails(run: Run, partial: str = "") -> Run:
+    error = {"code": "llm_timeout", "message": "The language model took too long.", "temporary": True}
+    return attempts.fail_run(run, error, partial, attempts.Spending())
+
+
+def finish(run: Run, text: str) -> None:
+    attempts.finish_run(run, text, attempts.Spending())
+
+
+def summary_of(talk: Talk) -> tuple[list[str], int]:
+    said, up_to = to_summarise(ChatSession.objects.get(pk=talk.pk))
+    return [line.text for line in said], up_to
+
+
+# --- order ------------------------------------------------------------------------------------------------------------
+
+
+def test_the_first_question_is_all_there_is(talk: Talk) -> None:
+    Agent.objects.filter(name="assistant").update(instructions="Be brief.")
+    run = talk.start("Why?")
+    prompt = build_context(run).prompt
+    assert prompt.instructions == "Be brief."
+    assert told_to(run) == ["u: Why?"]
+
+
+def test_the_talk_goes_on_from_question_to_answer(talk: Talk) -> None:
+    talk.answer("One?", "One!")
+    talk.answer("Two?", "Two!", by=talk.ben)
+    assert told_to(talk.start("Three?")) == ["u: One?", "a: One!", "u: Two?", "a: Two!", "u: Three?"]
+
+
+def test_a_question_that_was_sent_while_another_was_answered_comes_after_that_answer(talk: Talk) -> None:
+    first = talk.start("One?")
+    talk.queue("Two?", talk.ben)
+    talk.queue("Three?")
+    assert told_to(first) == ["u: One?"], "what waits is not read before its turn"
+    finish(first, "One!")
+    second = talk.claim()
+    assert told_to(second) == ["u: One?", "a: One!", "u: Two?"]
+    finish(second, "Two!")
+    assert told_to(talk.claim()) == ["u: One?", "a: One!", "u: Two?", "a: Two!", "u: Three?"]
+
+
+def test_a_question_that_was_moved_is_read_where_it_was_moved_to(talk: Talk) -> None:
+    talk.queue("One?")
+    two = talk.queue("Two?")
+    runs.move_run(talk.ada, two.pk, Run.objects.get(message__content="One?").pk)
+    finish(talk.claim(), "Two!")
+    assert told_to(talk.claim()) == ["u: Two?", "a: Two!", "u: One?"]
+
+
+def test_an_answer_that_waited_for_its_second_attempt_is_read_in_its_place(talk: Talk) -> None:
+    run = talk.start("One?")
+    talk.queue("Two?")
+    attempts.put_back(run, "drained")
+    again = talk.claim()
+    assert told_to(again) == ["u: One?"]
+    finish(again, "One!")
+    assert told_to(talk.claim()) == ["u: One?", "a: One!", "u: Two?"]
+
+
+# --- what is left out -------------------------------------------------------------------------------------------------
+
+
+def test_answers_that_failed_or_were_stopped_are_left_out_and_so_are_notices(talk: Talk, redis: Any) -> None:
+    fails(talk.start("One?"), "On")
+    run = talk.start("Two?")
+    attempts.keep_checkpoint(run, "Tw")
+    redis.flushall()
+    runs.cancel_run(talk.ada, run.pk)
+    assert Message.objects.filter(role="assistant").count() == 2
+    assert Message.objects.filter(role="system").count() == 1
+    assert told_to(talk.start("Three?")) == ["u: One?", "u: Two?", "u: Three?"]
+
+
+def test_a_question_asked_again_is_read_once_and_last(talk: Talk) -> None:
+    old = fails(talk.start("One?"), "On")
+    talk.answer("Two?", "Two!")
+    runs.retry_run(talk.ada, old.pk)
+    again = talk.claim()
+    assert told_to(again) == ["u: Two?", "a: Two!", "u: One?"]
+    finish(again, "One!")
+    assert told_to(talk.start("Three?"))[-2:] == ["a: One!", "u: Three?"]
+
+
+def test_what_was_deleted_or_is_no_text_is_left_out(talk: Talk) -> None:
+    talk.answer("One?", "One!")
+    talk.answer("Two?", "Two!")
+    Message.objects.filter(content="One!").update(deleted_at=talk.log()[-1].at)
+    Message.objects.filter(content="Two!").update(kind="notice")
+    assert told_to(talk.start("Three?")) == ["u: One?", "u: Two?", "u: Three?"]
+    Message.objects.filter(content="One!").update(deleted_at=None)
+    Message.objects.filter(content="Two!").update(kind="text")
+
+
+def test_nothing_of_another_session_is_read(talk: Talk) -> None:
+    new_talk(talk.ada, talk.ben, talk.worker_id).answer("Secret?", "Secret!")
+    assert told_to(talk.start("Mine?")) == ["u: Mine?"]
+
+
+def test_a_changed_question_is_read_as_it_is_now(talk: Talk) -> None:
+    posted = talk.post("Tpyo?")
+    messages.update_message(talk.ada, posted.message_id, "Typo?")
+    assert told_to(talk.claim()) == ["u: Typo?"]
+
+
+def test_what_came_with_a_message_is_read_with_it(talk: Talk) -> None:
+    assert told_to(talk.start("Why?", context={"host": "pg-7", "load": 3})) == ["u: Why?\n\nhost: pg-7\nload: 3"]
+
+
+# --- how much ---------------------------------------------------------------------------------------------------------
+
+
+def cost(*texts: str) -> int:
+    return sum(estimate_tokens(text) + LINE_TOKENS for text in texts)
+
+
+def test_the_newest_that_fits_is_read_and_the_question_always(talk: Talk, settings: Any) -> None:
+    Agent.objects.filter(name="assistant").update(instructions="")
+    for number in range(6):
+        talk.answer(f"Question {number}?", f"Answer {number}!")
+    run = talk.start("And now?")
+    settings.CHAT_CONTEXT_TOKENS = cost("And now?", "Question 5?", "Answer 5!", "Answer 4!")
+    assert told_to(run) == ["a: Answer 4!", "u: Question 5?", "a: Answer 5!", "u: And now?"]
+    settings.CHAT_CONTEXT_TOKENS -= 1
+    assert told_to(run) == ["u: Question 5?", "a: Answer 5!", "u: And now?"]
+    settings.CHAT_CONTEXT_TOKENS = 1
+    assert told_to(run) == ["u: And now?"]
+
+
+def test_a_long_line_is_not_stepped_over_for_an_older_short_one(talk: Talk, settings: Any) -> None:
+    """Whoever reads an answer without what came in between reads another talk."""
+    Agent.objects.filter(name="assistant").update(instructions="")
+    talk.answer("a?", "a!")
+    talk.answer("b?", "very long " * 500)
+    run = talk.start("c?")
+    settings.CHAT_CONTEXT_TOKENS = 200
+    assert told_to(run) == ["u: c?"]
+
+
+def test_instructions_and_summary_take_room_too(talk: Talk, settings: Any) -> None:
+    Agent.objects.filter(name="assistant").update(instructions="x" * 400)
+    talk.answer("One?", "One!")
+    run = talk.start("Two?")
+    settings.CHAT_CONTEXT_TOKENS = 100 + cost("Two?", "One!")
+    assert told_to(run) == ["a: One!", "u: Two?"]
+
+
+@pytest.mark.parametrize(("room", "is_crowded"), [(10_000, False), (100, True), (20, True)])
+def test_it_says_when_it_is_time_for_a_summary(talk: Talk, settings: Any, room: int, is_crowded: bool) -> None:
+    Agent.objects.filter(name="assistant").update(instructions="")
+    for _ in range(5):
+        talk.answer("Question number?", "The answer is this!")
+    run = talk.start("And now?")
+    settings.CHAT_CONTEXT_TOKENS = room
+    assert build_context(run).is_crowded is is_crowded
+
+
+def test_a_very_long_talk_is_read_as_far_back_as_it_counts(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(context, "LINES_MAX", 3)
+    for number in range(4):
+        talk.answer(f"Question {number}?", f"Answer {number}!")
+    assert told_to(talk.start("And?")) == ["a: Answer 2!", "u: Question 3?", "a: Answer 3!", "u: And?"]
+
+
+# --- the summary ------------------------------------------------------------------------------------------------------
+
+
+def test_a_summary_stands_in_the_instructions_for_what_it_covers(talk: Talk) -> None:
+    Agent.objects.filter(name="assistant").update(instructions="Be brief.")
+    talk.answer("One?", "One!")
+    up_to = talk.last_seq
+    talk.answer("Two?", "Two!")
+    assert summaries.store_summary(talk.pk, 0, "- One was asked.", up_to)
+    run = talk.start("Three?")
+    assert build_context(run).prompt.instructions == f"Be brief.\n\n{SUMMARY_HEADING}\n- One was asked.\n"
+    assert told_to(run) == ["u: Two?", "a: Two!", "u: Three?"]
+
+
+def test_a_question_that_the_summary_covers_can_be_asked_again(talk: Talk) -> None:
+    old = fails(talk.start("One?"))
+    summaries.store_summary(talk.pk, 0, "- One was asked.", talk.last_seq)
+    runs.retry_run(talk.ada, old.pk)
+    assert told_to(talk.claim()) == ["u: One?"]
+
+
+def test_of_two_summaries_at_once_the_slower_is_dropped(talk: Talk) -> None:
+    before = talk.last_seq
+    assert summaries.store_summary(talk.pk, 0, "first", 2)
+    assert not summaries.store_summary(talk.pk, 0, "second", 1)
+    session = ChatSession.objects.get(pk=talk.pk)
+    assert (session.summary, session.summary_seq, session.last_seq) == ("first", 2, before)
+
+
+def test_a_summary_and_a_change_of_the_session_at_once_lose_neither(talk: Talk) -> None:
+    seen = ChatSession.objects.get(pk=talk.pk)
+    summaries.store_summary(talk.pk, 0, "kept", 2)
+    sessions.update_session(talk.ada, seen.pk, SessionChange(title="New"))
+    session = ChatSession.objects.get(pk=talk.pk)
+    assert (session.summary, session.title) == ("kept", "New")
+
+
+def test_what_is_old_is_summarised_and_the_newest_half_is_not(talk: Talk, settings: Any) -> None:
+    settings.CHAT_CONTEXT_TOKENS = 2 * cost("Question 3?", "Answer 3!")
+    for number in range(4):
+        talk.answer(f"Question {number}?", f"Answer {number}!")
+    said, up_to = summary_of(talk)
+    assert said == [text for number in range(3) for text in (f"Question {number}?", f"Answer {number}!")]
+    assert up_to == Message.objects.get(content="Answer 2!").seq
+    summaries.store_summary(talk.pk, 0, "- Much was asked.", up_to)
+    assert summary_of(talk) == ([], up_to), "nothing is left to do"
+
+
+def test_nothing_is_summarised_while_all_of_it_fits(talk: Talk) -> None:
+    talk.answer()
+    assert summary_of(talk) == ([], 0)
+
+
+def test_a_summary_stops_before_what_still_waits_for_its_answer(talk: Talk, settings: Any) -> None:
+    settings.CHAT_CONTEXT_TOKENS = 20
+    first = talk.start("One?")
+    talk.queue("Two?")
+    talk.queue("Three?")
+    finish(first, "One! " * 10)
+    said, up_to = summary_of(talk)
+    assert said == ["One?"]
+    assert up_to == Message.objects.get(content="One?").seq
+
+
+def test_a_summary_holds_no_half_answers_and_no_notices(talk: Talk, settings: Any) -> None:
+    settings.CHAT_CONTEXT_TOKENS = 20
+    fails(talk.start("One?"), "On")
+    talk.answer("Two?", "Two! " * 20)
+    said, _ = summary_of(talk)
+    assert said == ["One?", "Two?", ("Two! " * 20)]
+
+
+# --- one state --------------------------------------------------------------------------------------------------------
+
+
+def test_a_talk_that_goes_on_while_it_is_read_is_read_as_it_was(
+    talk: Talk, threads: Threads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    talk.answer("One?", "One!")
+    run = talk.start("Two?")
+    read = context.talk_before
+
+    def summarise_first(*args: Any) -> Any:
+        threads.start(summaries.store_summary, talk.pk, 0, "- One was asked.", talk.last_seq).result(10)
+        return read(*args)
+
+    monkeypatch.setattr(context, "talk_before", summarise_first)
+    prompt = build_context(run).prompt
+    assert SUMMARY_HEADING not in prompt.instructions
+    assert [line.text for line in prompt.talk] == ["One?", "One!", "Two?"]
+
+
+def test_a_session_that_is_gone_has_no_context(talk: Talk) -> None:
+    run = talk.start()
+    sessions.delete_session(talk.ada, talk.pk)
+    with pytest.raises(Fenced):
+        build_context(run)

@@ -1,0 +1,409 @@
+"""One run, from its claim to its end: whatever the end is, it is written once."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from typing import Any
+
+import pytest
+from django.db import DataError, InterfaceError, OperationalError
+
+from chat import stream
+from chat.actions import attempts, runs, sessions
+from chat.database import reading, writing
+from chat.layers import Listener
+from chat.models import Agent, Message, Run, Usage
+from chat.protocol import Delta, Frame
+from tests.inside import Talk, failing_at, told
+from tests.workers.process import UNAVAILABLE, LedLLM, begun, over, shown, until, until_row
+from tests.workers.scripted import ScriptedLLM
+from workers import runner
+from workers.context import build_context
+from workers.llm.base import Limits, LLMError, Spent, Text
+from workers.llm.guarded import Guarded
+from workers.runtime import DRAINED, Runtime
+
+LOST = OperationalError("server closed the connection unexpectedly")
+
+
+async def answers() -> list[str]:
+    return await reading(lambda: list(Message.objects.filter(role="assistant").values_list("content", flat=True)))
+
+
+async def types(talk: Talk) -> list[str]:
+    return await reading(talk.types)
+
+
+async def usage(run: Run) -> list[tuple[int, int, int]]:
+    rows = Usage.objects.filter(run_id=run.pk).order_by("attempt")
+    return await reading(lambda: list(rows.values_list("attempt", "input_tokens", "output_tokens")))
+
+
+# --- an answer --------------------------------------------------------------------------------------------------------
+
+
+async def test_an_answer_is_written_under_the_id_that_it_was_shown_with(
+    talk: Talk, runtime: Runtime, llm: LedLLM, redis: Any
+) -> None:
+    await writing(talk.post, "Why?")
+    held = await begun(runtime, talk)
+    llm.say("Because ", "of 🌍.")
+    await shown(held.run, "Because of 🌍.", redis)
+    llm.end(Spent(11, 4))
+    await over(runtime)
+    row = await until_row(held.run, status="succeeded", input_tokens=11, output_tokens=4)
+    message = await reading(Message.objects.get, pk=row.answer_id)
+    assert message.content == "Because of 🌍."
+    assert [line.text for line in llm.prompts[0].talk] == ["Why?"]
+    assert await usage(row) == [(1, 11, 4)]
+    assert llm.closed == 1
+
+
+async def test_all_of_an_answer_was_shown_before_it_is_written(
+    talk: Talk, runtime: Runtime, llm: LedLLM, settings: Any
+) -> None:
+    """A delta that comes after its message would only be dropped, by every hub."""
+    settings.CHAT_DELTA_WINDOW_MS = 3_600_000
+    heard: list[tuple[str, Any]] = []
+
+    def on_message(message: dict[str, Any]) -> None:
+        if message["type"] == "delta":
+            heard.append(("delta", Delta.unpack(message["delta"]).text))
+        elif message["type"] == "event":
+            heard.append((Frame.unpack(message["frame"]).type, None))
+
+    listener = Listener(on_message, lambda: None)
+    group = stream.session_group(talk.pk)
+    assert await stream.layer().listen(group, listener)
+    await writing(talk.post)
+    await begun(runtime, talk)
+    llm.say(*"All of this")
+    llm.end()
+    await over(runtime)
+    await until(lambda: ("run.succeeded", None) in heard, "the end is told")
+    await stream.layer().unlisten(group, listener)
+    names = [name for name, _ in heard]
+    assert "".join(text for name, text in heard if name == "delta") == "All of this"
+    last_delta = len(names) - 1 - names[::-1].index("delta")
+    assert names.index("run.started") < names.index("delta")
+    assert last_delta < len(names) - 1 - names[::-1].index("message.created")
+
+
+async def test_text_that_no_database_takes_is_clean_before_it_gets_there(
+    talk: Talk, runtime: Runtime, monkeypatch: pytest.MonkeyPatch, redis: Any
+) -> None:
+    """Postgres would refuse it at the very end, after all of it was shown."""
+    script = [Text("a\0b "), Text("\ud83c"), Text("\udf0d!")]
+    monkeypatch.setattr(runner, "llm_named", lambda name: Guarded(ScriptedLLM(script), Limits()))
+    await writing(talk.post)
+    held = await begun(runtime, talk)
+    await over(runtime)
+    await until_row(held.run, status="succeeded")
+    assert await answers() == ["ab 🌍!"]
+
+
+async def test_a_crowded_talk_is_summarised_after_its_answer(
+    talk: Talk, runtime: Runtime, llm: LedLLM, settings: Any, redis: Any
+) -> None:
+    settings.CHAT_CONTEXT_TOKENS = 10
+    await writing(talk.post, "A long question " * 10)
+    await begun(runtime, talk)
+    llm.say("Yes.")
+    llm.end()
+    await over(runtime)
+    await asyncio.to_thread(told)
+    assert json.loads(redis.lindex("jobs", 0))["headers"]["task"] == "summarise_session"
+
+
+# --- a failure --------------------------------------------------------------------------------------------------------
+
+
+async def test_a_model_that_fails_fails_the_run_and_what_was_shown_is_kept(
+    talk: Talk, runtime: Runtime, llm: LedLLM, redis: Any
+) -> None:
+    await writing(talk.post)
+    held = await begun(runtime, talk)
+    llm.say("Beca")
+    await shown(held.run, "Beca", redis)
+    llm.fail(UNAVAILABLE)
+    await over(runtime)
+    row = await until_row(held.run, status="failed")
+    assert row.error == {"code": "llm_unavailable", "message": UNAVAILABLE.message, "temporary": False}
+    message = await reading(Message.objects.get, pk=held.run.answer_id)
+    assert (message.content, message.data["interrupted"]) == ("Beca", True)
+    [(attempt, _, output)] = await usage(row)
+    assert (attempt, output) == (1, 1), "a stream that broke off told no usage: it is estimated"
+
+
+async def test_what_fails_for_the_moment_is_tried_again_and_shown_from_the_start(
+    talk: Talk, runtime: Runtime, llm: LedLLM, redis: Any
+) -> None:
+    await writing(talk.post)
+    held = await begun(runtime, talk)
+    llm.say("void")
+    llm.fail(LLMError("llm_unavailable", "For the moment.", temporary=True, retry_after_s=0.01))
+    await until(lambda: len(llm.prompts) == 2, "it is asked again")
+    llm.say("Good")
+    await shown(held.run, "Good", redis)
+    llm.end()
+    await over(runtime)
+    assert await answers() == ["Good"]
+
+
+@pytest.mark.parametrize("texts", [[], [" "]])
+async def test_an_empty_answer_is_a_failure(
+    talk: Talk, runtime: Runtime, llm: LedLLM, monkeypatch: pytest.MonkeyPatch, texts: list[str]
+) -> None:
+    from workers.modes import direct
+
+    monkeypatch.setattr(direct, "_RETRY_AFTER_S", 0)
+    await writing(talk.post)
+    held = await begun(runtime, talk)
+    for _ in range(2):
+        llm.say(*texts)
+        llm.end()
+    await over(runtime)
+    row = await until_row(held.run, status="failed")
+    assert row.error and row.error["code"] == "llm_empty"
+    assert await answers() == []
+
+
+async def test_a_bug_fails_the_run_and_tells_people_nothing_of_it(
+    talk: Talk, runtime: Runtime, llm: LedLLM, caplog: pytest.LogCaptureFixture
+) -> None:
+    await writing(talk.post)
+    held = await begun(runtime, talk)
+    llm.fail(RuntimeError("password=hunter2"))
+    await over(runtime)
+    row = await until_row(held.run, status="failed")
+    assert row.error == runner.INTERNAL
+    assert "hunter2" in caplog.text, "the log has it"
+    assert not any("hunter2" in json.dumps(event.data) for event in await reading(talk.log))
+
+
+async def test_an_agent_that_is_not_set_up_rightly_fails_the_run(
+    talk: Talk, runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.undo()
+    await writing(lambda: Agent.objects.create(name="odd", llm="nobody:at-all"))
+    await writing(talk.post, agent="odd")
+    held = await begun(runtime, talk)
+    await over(runtime)
+    row = await until_row(held.run, status="failed")
+    assert row.error and row.error["code"] == "llm_rejected"
+    assert "nobody" not in row.error["message"]
+
+
+async def test_what_was_shown_but_cannot_be_stored_still_lets_the_run_end(
+    talk: Talk, runtime: Runtime, llm: LedLLM, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else it would be claimed, shown and refused again and again."""
+    fail_run, finish_run = attempts.fail_run, attempts.finish_run
+
+    def refuse(run: Run, *args: Any) -> Run:
+        text = args[0] if isinstance(args[0], str) else args[1]
+        if text:
+            raise DataError("a text that this database does not take")
+        return fail_run(run, *args)
+
+    monkeypatch.setattr(attempts, "fail_run", refuse)
+    monkeypatch.setattr(attempts, "finish_run", refuse)
+    assert finish_run is not attempts.finish_run
+    await writing(talk.post)
+    held = await begun(runtime, talk)
+    llm.say("odd")
+    llm.end()
+    await over(runtime)
+    row = await until_row(held.run, status="failed")
+    assert row.error == runner.INTERNAL
+    assert await answers() == []
+
+
+# --- the database goes away -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("problem", [LOST, InterfaceError("connection already closed")])
+async def test_an_answer_waits_for_a_database_that_is_away(
+    talk: Talk, runtime: Runtime, llm: LedLLM, problem: Exception
+) -> None:
+    await writing(talk.post)
+    held = await begun(runtime, talk)
+    llm.say("Hello!")
+    with failing_at("attempt.fenced", problem, times=3) as seen:
+        llm.end()
+        await over(runtime)
+    assert len(seen) == 3
+    await until_row(held.run, status="succeeded")
+    assert await answers() == ["Hello!"]
+
+
+async def test_an_end_whose_reply_was_lost_is_not_written_twice(talk: Talk, runtime: Runtime, llm: LedLLM) -> None:
+    await writing(talk.post)
+    held = await begun(runtime, talk)
+    llm.say("Hello!")
+    with failing_at("finish.committed", LOST) as seen:
+        llm.end()
+        await over(runtime)
+    assert seen
+    await until_row(held.run, status="succeeded")
+    assert await answers() == ["Hello!"]
+    assert (await types(talk)).count("run.succeeded") == 1
+
+
+async def test_a_database_that_is_away_when_a_run_begins_does_not_fail_it(
+    talk: Talk, runtime: Runtime, llm: LedLLM, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[int] = []
+
+    def away_at_first(run: Run) -> Any:
+        tried.append(1)
+        if len(tried) < 3:
+            raise LOST
+        return build_context(run)
+
+    away_at_first.__name__ = "build_context"
+    monkeypatch.setattr(runner, "build_context", away_at_first)
+    await writing(talk.post)
+    held = await begun(runtime, talk)
+    llm.say("Hello!")
+    llm.end()
+    await over(runtime)
+    await until_row(held.run, status="succeeded")
+
+
+# --- stopped ----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_cancelled_run_closes_its_model_at_once_and_its_cost_is_stored(
+    talk: Talk, runtime: Runtime, llm: LedLLM, redis: Any
+) -> None:
+    await writing(talk.post)
+    held = await begun(runtime, talk)
+    llm.say("Hello wor")
+    await shown(held.run, "Hello wor", redis)
+    await writing(runs.cancel_run, talk.ada, held.run.pk)
+    runtime._on_nudge({"type": "nudge", "run_id": str(held.run.pk)})
+    await over(runtime)
+    assert llm.closed == 1
+    [(attempt, _, output)] = await usage(held.run)
+    assert (attempt, output) == (1, 3)
+    assert await answers() == ["Hello wor"]
+    assert (await types(talk))[-1] == "run.cancelled"
+
+
+async def test_a_cancelled_run_is_noticed_by_its_next_delta_without_a_nudge(
+    talk: Talk, runtime: Runtime, llm: LedLLM, redis: Any
+) -> None:
+    await writing(talk.post)
+    held = await begun(runtime, talk)
+    llm.say("Hello")
+    await shown(held.run, "Hello", redis)
+    await writing(runs.cancel_run, talk.ada, held.run.pk)
+    await asyncio.to_thread(told)
+    llm.say(" world")
+    await over(runtime)
+    assert llm.closed == 1
+    assert await answers() == ["Hello"]
+
+
+async def test_a_drained_run_is_handed_back_and_its_model_is_closed(
+    talk: Talk, runtime: Runtime, llm: LedLLM, redis: Any
+) -> None:
+    await writing(talk.post)
+    held = await begun(runtime, talk)
+    llm.say("Hello")
+    await shown(held.run, "Hello", redis)
+    held.stop(DRAINED)
+    await over(runtime)
+    row = await until_row(held.run, status="queued", attempt=2, crashes=0)
+    assert row.drafts == [] and llm.closed == 1
+    assert (await types(talk))[-1] == "run.restarted"
+
+
+async def test_a_run_that_is_drained_before_its_first_step_is_handed_back_too(talk: Talk, runtime: Runtime) -> None:
+    await writing(talk.post)
+    await runtime.look_at(talk.pk)
+    [held] = runtime.held.values()
+    assert not held.has_begun
+    held.stop(DRAINED)
+    await over(runtime)
+    await until_row(held.run, status="queued", attempt=2, crashes=0)
+
+
+async def test_a_run_that_is_drained_while_it_waits_for_the_database_is_handed_back(
+    talk: Talk, runtime: Runtime, llm: LedLLM
+) -> None:
+    await writing(talk.post)
+    held = await begun(runtime, talk)
+    with failing_at("attempt.fenced", LOST, times=10**6) as seen:
+        llm.fail(UNAVAILABLE)
+        await until(lambda: len(seen) > 1, "its failure is tried")
+        held.stop(DRAINED)
+        await over(runtime)
+    await until_row(held.run, status="queued", attempt=2, crashes=0)
+
+
+async def test_a_drain_waits_for_the_database_with_a_run_that_it_hands_back(
+    talk: Talk, runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_back, tried = attempts.put_back, []
+
+    def away_at_first(run: Run, reason: str) -> Any:
+        tried.append(1)
+        if len(tried) < 3:
+            raise LOST
+        return put_back(run, reason)
+
+    away_at_first.__name__ = "put_back"
+    monkeypatch.setattr(attempts, "put_back", away_at_first)
+    await writing(talk.post)
+    held = await begun(runtime, talk)
+    held.stop(DRAINED)
+    await over(runtime)
+    await until_row(held.run, status="queued", crashes=0)
+
+
+async def test_a_session_that_is_deleted_under_a_run_ends_it_without_a_word(
+    talk: Talk, runtime: Runtime, llm: LedLLM, redis: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    await writing(talk.post)
+    held = await begun(runtime, talk)
+    llm.say("Hello")
+    await shown(held.run, "Hello", redis)
+    await writing(sessions.delete_session, talk.ada, talk.pk)
+    with caplog.at_level(logging.WARNING):
+        llm.end()
+        await over(runtime)
+    assert not caplog.records
+    assert not await reading(Message.objects.exists)
+
+
+async def test_a_session_that_is_deleted_before_a_run_reads_it_ends_it_without_a_word(
+    talk: Talk, runtime: Runtime, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def delete_first(run: Run) -> Any:
+        sessions.delete_session(talk.ada, talk.pk)
+        return build_context(run)
+
+    monkeypatch.setattr(runner, "build_context", delete_first)
+    await writing(talk.post)
+    with caplog.at_level(logging.WARNING):
+        await begun(runtime, talk)
+        await over(runtime)
+    assert not caplog.records
+
+
+async def test_a_run_without_redis_is_answered_too(
+    talk: Talk, runtime: Runtime, llm: LedLLM, redis_server: Any
+) -> None:
+    await asyncio.to_thread(told)
+    redis_server.kill()
+    await writing(talk.post)
+    held = await begun(runtime, talk)
+    llm.say("Hello", " anyway!")
+    llm.end()
+    await over(runtime)
+    await until_row(held.run, status="succeeded")
+    assert await answers() == ["Hello anyway!"]

@@ -1,0 +1,223 @@
+"""The sweep: the dead are found, the living are left alone, and nobody judges who slept himself."""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import InterfaceError, OperationalError
+from django.utils import timezone
+
+from chat import stream
+from chat.actions import attempts, runs, sessions, tickets, workers
+from chat.models import Run, Ticket, Worker
+from tests.inside import Talk, Threads, new_talk, rung
+from workers import sweep as sweep_module
+from workers.sweep import prune, sweep, sweep_forever
+
+
+class Watchful:
+    """What the sweep needs of a runtime: whether it lives, and sessions to look at."""
+
+    def __init__(self) -> None:
+        self.holds_lease = True
+        self.draining = False
+        self.looked_at: list[Any] = []
+
+    def look_at(self, session_id: Any) -> Any:
+        return session_id
+
+    def spawn(self, session_id: Any) -> None:
+        self.looked_at.append(session_id)
+
+
+@pytest.fixture
+def watchful() -> Any:
+    return Watchful()
+
+
+def kill(talk: Talk) -> None:
+    Worker.objects.filter(pk=talk.worker_id).update(lease_until=timezone.now() - timedelta(seconds=1))
+
+
+def long_ago(run: Run, **columns: float) -> None:
+    Run.objects.filter(pk=run.pk).update(**{name: timezone.now() - timedelta(seconds=s) for name, s in columns.items()})
+
+
+def test_the_runs_of_a_dead_worker_are_put_back_and_those_of_the_living_are_not(
+    talk: Talk, watchful: Any, redis: Any
+) -> None:
+    dead, other = talk.start(), new_talk(talk.ada, talk.ben, workers.register_worker("host:2"))
+    alive = other.start()
+    kill(talk)
+    rung(redis)
+    sweep(watchful)
+    assert Run.objects.get(pk=dead.pk).status == "queued"
+    assert Run.objects.get(pk=alive.pk).status == "running"
+    assert rung(redis) == [dead.pk]
+    before = talk.last_seq
+    sweep(watchful)
+    assert talk.last_seq == before
+
+
+def test_many_sweeps_at_once_do_what_one_does(talk: Talk, watchful: Any, threads: Threads) -> None:
+    others = [new_talk(talk.ada, talk.ben, talk.worker_id) for _ in range(3)]
+    for one in (talk, *others):
+        one.start()
+    kill(talk)
+    done = threads.at_once(*[lambda: sweep(watchful)] * 5)
+    assert done == [None] * 5
+    assert set(Run.objects.values_list("status", "attempt", "crashes")) == {("queued", 2, 1)}
+
+
+def test_a_worker_that_slept_itself_judges_nobody(talk: Talk, watchful: Any) -> None:
+    """After the database was away every lease is out, and so is its own: whoever renews first would take them all."""
+    run = talk.start()
+    kill(talk)
+    watchful.holds_lease = False
+    sweep(watchful)
+    assert Run.objects.get(pk=run.pk).status == "running"
+
+
+def test_a_run_over_its_hard_age_is_put_back_whatever_the_lease_says(talk: Talk, watchful: Any, settings: Any) -> None:
+    settings.CHAT_LLM_TOTAL_S = 10
+    run = talk.start()
+    long_ago(run, started_at=139)
+    sweep(watchful)
+    assert Run.objects.get(pk=run.pk).status == "running"
+    long_ago(run, started_at=141)
+    sweep(watchful)
+    now = Run.objects.get(pk=run.pk)
+    assert (now.status, now.crashes) == ("queued", 1)
+
+
+def test_where_an_answer_may_take_as_long_as_it_likes_none_is_over_its_age(
+    talk: Talk, watchful: Any, settings: Any
+) -> None:
+    settings.CHAT_LLM_TOTAL_S = 0
+    run = talk.start()
+    long_ago(run, started_at=10**6)
+    sweep(watchful)
+    assert Run.objects.get(pk=run.pk).status == "running"
+    Run.objects.filter(pk=run.pk).update(started_at=run.started_at)
+
+
+def test_sessions_that_nobody_came_for_are_looked_at(talk: Talk, watchful: Any) -> None:
+    run = talk.queue()
+    sweep(watchful)
+    assert watchful.looked_at == [], "its doorbell may still come"
+    long_ago(run, queued_at=2)
+    sweep(watchful)
+    assert watchful.looked_at == [talk.pk]
+    Run.objects.filter(pk=run.pk).update(queued_at=run.queued_at)
+
+
+def test_while_redis_is_away_no_doorbell_is_waited_for(talk: Talk, watchful: Any) -> None:
+    talk.queue()
+    stream.outbox.pause()
+    sweep(watchful)
+    assert watchful.looked_at == [talk.pk]
+
+
+def test_a_run_that_ends_while_the_sweep_looks_stays_ended(
+    talk: Talk, watchful: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = talk.start()
+    kill(talk)
+    lost_runs = attempts.lost_runs
+
+    def and_then_it_is_cancelled() -> list[Run]:
+        found = lost_runs()
+        runs.cancel_run(talk.ada, run.pk)
+        return found
+
+    monkeypatch.setattr(attempts, "lost_runs", and_then_it_is_cancelled)
+    sweep(watchful)
+    assert Run.objects.get(pk=run.pk).status == "cancelled"
+    assert talk.types()[-1] == "run.cancelled"
+
+
+def test_a_session_that_is_deleted_while_the_sweep_looks_keeps_it_from_nothing_else(
+    talk: Talk, watchful: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = new_talk(talk.ada, talk.ben, talk.worker_id)
+    talk.start()
+    others = other.start()
+    kill(talk)
+    lost_runs = attempts.lost_runs
+
+    def and_then_it_is_deleted() -> list[Run]:
+        found = lost_runs()
+        sessions.delete_session(talk.ada, talk.pk)
+        return found
+
+    monkeypatch.setattr(attempts, "lost_runs", and_then_it_is_deleted)
+    sweep(watchful)
+    assert Run.objects.get(pk=others.pk).status == "queued"
+
+
+# --- again and again --------------------------------------------------------------------------------------------------
+
+
+class Ended(BaseException):
+    pass
+
+
+def naps(monkeypatch: pytest.MonkeyPatch, problems: list[BaseException | None], watchful: Any) -> list[float]:
+    """Sweep once for each given problem, and give how long it slept before and after."""
+    slept: list[float] = []
+    turns = iter(problems)
+
+    def one_sweep(runtime: Any) -> None:
+        problem = next(turns)
+        if problem is problems[-1]:
+            runtime.draining = True
+        if problem is not None:
+            raise problem
+
+    monkeypatch.setattr(sweep_module, "sweep", one_sweep)
+    monkeypatch.setattr(sweep_module.time, "sleep", slept.append)
+    sweep_forever(watchful)
+    return slept
+
+
+@pytest.mark.parametrize("problem", [OperationalError("gone"), InterfaceError("connection already closed")])
+def test_the_sweep_holds_off_after_the_database_was_away(
+    db: None, watchful: Any, monkeypatch: pytest.MonkeyPatch, settings: Any, problem: Exception
+) -> None:
+    """Its restart must not look like the death of every worker."""
+    settings.CHAT_SWEEP_S = 1
+    before, held_off, again = naps(monkeypatch, [problem, KeyError("last")], watchful)
+    assert 0.7 <= before <= 1.3 and 0.7 <= again <= 1.3
+    assert held_off == sweep_module.HOLD_OFF_S >= 4
+
+
+def test_a_bug_in_one_sweep_is_not_the_last_sweep(db: None, watchful: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert len(naps(monkeypatch, [RuntimeError("bug"), RuntimeError("bug"), None], watchful)) == 3
+
+
+def test_the_sweeps_of_many_processes_drift_apart(
+    db: None, watchful: Any, monkeypatch: pytest.MonkeyPatch, settings: Any
+) -> None:
+    settings.CHAT_SWEEP_S = 1
+    assert len({round(nap, 6) for nap in naps(monkeypatch, [*[None] * 9, KeyError("last")], watchful)}) > 5
+
+
+def test_what_ran_out_long_ago_is_pruned(talk: Talk) -> None:
+    gone = workers.register_worker("gone")
+    Worker.objects.filter(pk=gone).update(lease_until=timezone.now() - timedelta(days=2))
+    tickets.issue_ticket(talk.ada)
+    Ticket.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
+    prune()
+    assert not Worker.objects.filter(pk=gone).exists()
+    assert not Ticket.objects.exists()
+
+
+def test_a_sweep_of_a_quiet_server_is_quick(talk: Talk, watchful: Any) -> None:
+    talk.answer()
+    began = time.monotonic()
+    for _ in range(10):
+        sweep(watchful)
+    assert time.monotonic() - began < 2

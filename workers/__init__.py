@@ -1,0 +1,1 @@
+"""The work: context, LLM calls, publishing. Knows nothing of sockets."""

@@ -1,0 +1,107 @@
+"""From what a provider sends to what can be relied on: time limits around any model, and clean text.
+
+Text: Postgres refuses a NUL, at the very last insert; and a provider that cuts its stream by UTF-16 units sends half
+a character at the end of one piece and the other half in the next. So NULs go, and a half waits for its other half.
+"""
+
+import asyncio
+import re
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+from workers.llm.base import LLM, Limits, LLMError, Piece, Prompt, Reasoning, Spent, Text
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+class CleanText:
+    """Clean one text that comes in pieces. What was cut inside a character is whole again in the next piece."""
+
+    def __init__(self) -> None:
+        self._held = ""
+
+    def feed(self, piece: str) -> str:
+        """Return what can be shown now; it may be empty."""
+        if piece.isascii() and not self._held:  # nearly every token
+            return piece.replace("\0", "") if "\0" in piece else piece
+        text = (self._held + piece).replace("\0", "")
+        self._held = ""
+        if text and "\ud800" <= text[-1] <= "\udbff":
+            text, self._held = text[:-1], text[-1]
+        if _SURROGATE.search(text):
+            text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+        return text
+
+    def rest(self) -> str:
+        """Return what is left at the end: a half whose other half never came shows as U+FFFD."""
+        held, self._held = self._held, ""
+        return "\ufffd" if held else ""
+
+
+class Guarded:
+    """A model within time limits, whose text is clean and whose pieces are never empty."""
+
+    def __init__(self, llm: LLM, limits: Limits) -> None:
+        self._llm = llm
+        self._limits = limits
+
+    @property
+    def name(self) -> str:
+        return self._llm.name
+
+    async def stream(self, prompt: Prompt) -> AsyncGenerator[Piece, None]:
+        """Yield the pieces of the guarded model. Raises: LLMError, also `llm_timeout` and `run_too_long`."""
+        text, reasoning = CleanText(), CleanText()
+        spent: Spent | None = None
+        async with aclosing(self._in_time(prompt)) as pieces:
+            async for piece in pieces:
+                if isinstance(piece, Text):
+                    if shown := text.feed(piece.text):
+                        yield piece if shown is piece.text else Text(shown)
+                elif isinstance(piece, Reasoning):
+                    if shown := reasoning.feed(piece.text):
+                        yield piece if shown is piece.text else Reasoning(shown)
+                else:
+                    spent = piece
+        if shown := reasoning.rest():
+            yield Reasoning(shown)
+        if shown := text.rest():
+            yield Text(shown)
+        if spent:
+            yield spent
+
+    async def _in_time(self, prompt: Prompt) -> AsyncGenerator[Piece, None]:
+        now = asyncio.get_running_loop().time
+        limits = self._limits
+        end = now() + limits.total_s if limits.total_s else float("inf")
+        wait_s, waits_for = limits.first_token_s, "to start its answer"
+        pieces = self._llm.stream(prompt)
+        try:
+            while True:
+                started = now()
+                if started >= end:
+                    raise _too_long(limits)
+                until = min(end, started + wait_s) if wait_s else end
+                # The scope is around one pull only: held over a yield, it could cancel whoever reads us.
+                timeout = asyncio.timeout_at(until if until < float("inf") else None)
+                try:
+                    async with timeout:
+                        piece = await anext(pieces)
+                except StopAsyncIteration:
+                    return
+                except TimeoutError:
+                    if not timeout.expired():
+                        raise
+                    if until == end:
+                        raise _too_long(limits) from None
+                    raise LLMError(
+                        "llm_timeout", f"The language model took longer than {wait_s:g} s {waits_for}.", temporary=True
+                    ) from None
+                wait_s, waits_for = limits.between_tokens_s, "to go on with its answer"
+                yield piece
+        finally:
+            await pieces.aclose()
+
+
+def _too_long(limits: Limits) -> LLMError:
+    return LLMError("run_too_long", f"The answer took longer than {limits.total_s:g} s and was stopped.")

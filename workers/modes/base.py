@@ -1,0 +1,52 @@
+"""What a mode gets, and what it may yield. A mode knows no row, no socket and no queue."""
+
+from collections.abc import AsyncGenerator, Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from workers.llm.base import LLM, Prompt, Spent
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """A piece of the answer, to be shown at once."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReasoningDelta:
+    """A piece of what the model thinks, to be shown at once."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cleared:
+    """What was shown of this answer is void: what follows is shown from the start again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """The whole answer, last: its text is that of the deltas since the last `Cleared`."""
+
+    text: str
+    reasoning: str = ""
+
+
+Yield = Delta | ReasoningDelta | Cleared | Spent | Answered
+
+
+@dataclass
+class Work:
+    """What a mode works with. `check` raises when the run was cancelled or is over a limit; call it often."""
+
+    prompt: Prompt
+    llm: LLM
+    check: Callable[[], None]
+
+
+class Mode(Protocol):
+    """A way to work on an answer: an async generator, so that closing it ends the work."""
+
+    def __call__(self, work: Work) -> AsyncGenerator[Yield, None]: ...

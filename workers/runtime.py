@@ -1,0 +1,266 @@
+"""One event loop a worker process: where its runs live, and who looks after their lease.
+
+Celery's threads only ring here and go on. A run costs a coroutine, not a thread. Beside the loop there are two threads:
+one renews the lease (and only while the loop is alive), one sweeps.
+"""
+
+import asyncio
+import logging
+import os
+import socket
+import threading
+import time
+from collections.abc import Coroutine
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.db import Error, connection
+
+from chat import stream
+from chat.actions import attempts, workers
+from chat.database import reading, writing
+from chat.errors import NotFound
+from chat.layers import Listener
+from chat.models import Run
+
+log = logging.getLogger(__name__)
+
+LEASE_TICK_S = 1.0
+LOOP_ALIVE_S = 4.0
+DRAIN_S = 5.0
+
+FENCED, DRAINED = "fenced", "drained"
+
+
+@dataclass(slots=True)
+class Held:
+    """A run in this process."""
+
+    run: Run
+    task: asyncio.Task[None] | None = None
+    why: str | None = None  # it was cancelled: fenced or drained
+    has_begun: bool = False
+
+    def stop(self, why: str) -> None:
+        if self.why is None:
+            self.why = why
+            # A task that is cancelled before its first step never runs at all, and could hand nothing back: such a
+            # one looks at `why` when it begins.
+            if self.task is not None and self.has_begun:
+                self.task.cancel()
+
+
+@dataclass(slots=True)
+class Runtime:
+    worker_id: UUID | None = None
+    held: dict[UUID, Held] = field(default_factory=dict)
+    draining: bool = False
+    _loop: asyncio.AbstractEventLoop | None = None
+    _ticked_at: float = 0.0
+    _renewed_at: float = float("-inf")
+    _unknown: dict[UUID, int] = field(default_factory=dict)
+    _looking: dict[UUID, bool] = field(default_factory=dict)  # sessions, and whether to look once more
+    _broken: set[UUID] = field(default_factory=set)  # runs whose task failed to end them
+    _tasks: set[asyncio.Task[Any]] = field(default_factory=set)
+    _ended: threading.Event = field(default_factory=threading.Event)
+
+    # --- starting and stopping ----------------------------------------------------------------------------------------
+    def start(self) -> None:
+        """Start the loop and the two threads. Needs neither Redis nor the database to answer yet."""
+        ready = threading.Event()
+        threading.Thread(target=self._run_loop, args=(ready,), name="runtime", daemon=True).start()
+        ready.wait()
+        threading.Thread(target=self._keep_lease, name="lease", daemon=True).start()
+
+    def _run_loop(self, ready: threading.Event) -> None:
+        self._loop = asyncio.new_event_loop()
+        asyncio.set_event_loop(self._loop)
+        self._loop.call_soon(self._tick)
+        self._loop.call_soon(ready.set)
+        self._loop.run_forever()
+
+    def _tick(self) -> None:
+        assert self._loop is not None
+        self._ticked_at = time.monotonic()
+        self._loop.call_later(0.5, self._tick)
+
+    def spawn(self, work: Coroutine[Any, Any, Any]) -> None:
+        """Run a coroutine on the loop, from any thread."""
+        assert self._loop is not None
+        self._loop.call_soon_threadsafe(self._keep, work)
+
+    def _keep(self, work: Coroutine[Any, Any, Any]) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._forget)
+
+    def _forget(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (problem := task.exception()):
+            log.error("%s failed", task.get_coro(), exc_info=problem)
+
+    def drain(self) -> None:
+        """Take no more runs and hand back those that are held: rows first, then a ring."""
+        if not self.draining:
+            self.draining = True
+            self.spawn(self._drain())
+
+    async def _drain(self) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN_S):
+                while self.held or self._looking:  # a claim that is under way still brings a run
+                    for held in list(self.held.values()):
+                        held.stop(DRAINED)
+                    await asyncio.sleep(0.01)
+        self._ended.set()
+
+    def wait_drained(self) -> None:
+        """Wait until every run is handed back and everything is told."""
+        self.drain()
+        self._ended.wait(DRAIN_S + 1)
+        stream.outbox.flush(1.0)
+        if self.worker_id is not None:
+            try:
+                workers.end_lease(self.worker_id)
+            except Error as problem:
+                log.warning("the lease was not ended: %s", type(problem).__name__)
+
+    # --- doorbells ----------------------------------------------------------------------------------------------------
+    def ring(self, run_id: str) -> None:
+        """A doorbell, from a Celery thread: look at the session of that run."""
+        self.spawn(self._answer(UUID(run_id)))
+
+    async def _answer(self, run_id: UUID) -> None:
+        session_id = await reading(_session_of, run_id)
+        if session_id is not None:
+            await self.look_at(session_id)
+
+    async def look_at(self, session_id: UUID) -> None:
+        """Claim and start the oldest claimable run of a session, if there is one and room for it."""
+        if session_id in self._looking:
+            self._looking[session_id] = True  # that claim may have looked before what this ring is about
+            return
+        if self.draining or self.worker_id is None or not self.holds_lease or self._is_full:
+            return
+        self._looking[session_id] = False
+        try:
+            run = await writing(attempts.claim_run, self.worker_id, session_id)
+        except NotFound:
+            run = None  # the session was deleted meanwhile
+        finally:
+            again = self._looking.pop(session_id)
+        if run is not None:
+            self._begin(run)
+        elif again:
+            await self.look_at(session_id)
+
+    @property
+    def _is_full(self) -> bool:
+        return 0 < settings.CHAT_RUNS_PER_WORKER <= len(self.held) + len(self._looking)
+
+    def _begin(self, run: Run) -> None:
+        from workers.runner import execute
+
+        held = self.held[run.pk] = Held(run)
+        held.task = asyncio.ensure_future(execute(held))
+        held.task.add_done_callback(lambda task: self._end(held, task))
+
+    def _end(self, held: Held, task: asyncio.Task[None]) -> None:
+        self.held.pop(held.run.pk, None)
+        if not task.cancelled() and (problem := task.exception()):
+            log.error("run %s was left as it is", held.run.pk, exc_info=problem)
+            self._broken.add(held.run.pk)
+
+    # --- the lease ----------------------------------------------------------------------------------------------------
+    @property
+    def holds_lease(self) -> bool:
+        """Whether others take this process for alive. One that was frozen must not claim before it has renewed."""
+        return time.monotonic() - self._renewed_at < settings.CHAT_LEASE_S
+
+    def _keep_lease(self) -> None:
+        from workers.sweep import sweep_forever
+
+        name = f"{socket.gethostname()}:{os.getpid()}"
+        while self.worker_id is None:
+            try:
+                now = time.monotonic()
+                self.worker_id, self._renewed_at = workers.register_worker(name), now
+            except Error as problem:
+                log.warning("no database yet: %s", type(problem).__name__)
+                connection.close()
+                time.sleep(1)
+        self.spawn(self._listen_for_nudges())
+        threading.Thread(target=sweep_forever, args=(self,), name="sweep", daemon=True).start()
+        while not self._ended.wait(LEASE_TICK_S):
+            try:
+                self._renew()
+                connection.close_if_unusable_or_obsolete()
+            except Error as problem:
+                log.warning("the lease was not renewed: %s", type(problem).__name__)
+                connection.close()
+
+    def _renew(self) -> None:
+        if time.monotonic() - self._ticked_at > LOOP_ALIVE_S:
+            log.error("the event loop does not turn: the lease is left to run out")
+            return
+        assert self.worker_id is not None and self._loop is not None
+        now = time.monotonic()
+        workers.renew_lease(self.worker_id)
+        self._renewed_at = now
+        self._loop.call_soon_threadsafe(self._compare, workers.held_runs(self.worker_id))
+
+    def _compare(self, mine: dict[UUID, int]) -> None:
+        """Let go of runs that are no longer ours, and hand back rows that we hold without knowing.
+
+        A row unknown to us, at two looks, comes of a claim whose reply was lost, or of a task that failed to end it.
+        """
+        for run_id, held in list(self.held.items()):
+            if mine.get(run_id) != held.run.attempt and held.task is not None and not held.task.done():
+                self._keep(self._check(held))
+        unknown = {one: attempt for one, attempt in mine.items() if one not in self.held}
+        for run_id, attempt in unknown.items():
+            if self._unknown.get(run_id) == attempt:
+                self._keep(self._hand_back(run_id, attempt))
+        self._unknown = unknown
+
+    async def _check(self, held: Held) -> None:
+        """Ask the row whether the claim still holds."""
+        assert self.worker_id is not None
+        try:
+            if held.run.pk not in await reading(workers.still_held, self.worker_id, {held.run.pk: held.run.attempt}):
+                held.stop(FENCED)
+        except Error:
+            return  # the next tick asks again
+
+    async def _hand_back(self, run_id: UUID, attempt: int) -> None:
+        run = await reading(Run.objects.filter(pk=run_id, attempt=attempt).first)
+        if run is None or run_id in self.held or run.session_id in self._looking:
+            return  # it is being claimed just now, or has an end
+        log.warning("handing back run %s, which we hold without working on it", run_id)
+        if run_id in self._broken:  # it may well break us again: that counts
+            self._broken.discard(run_id)
+            await writing(partial(attempts.put_back, run, "worker_lost", stuck=True))
+        else:
+            await writing(attempts.put_back, run, DRAINED)
+
+    # --- nudges -------------------------------------------------------------------------------------------------------
+    async def _listen_for_nudges(self) -> None:
+        listener = Listener(self._on_nudge, lambda: None)
+        await stream.layer().listen(stream.worker_group(self.worker_id), listener)
+
+    def _on_nudge(self, message: dict[str, Any]) -> None:
+        run_id = message.get("run_id")  # without one it is a `look`: nudges were lost, so look at all
+        for held in self.held.values():
+            if run_id in {None, str(held.run.pk)}:
+                self._keep(self._check(held))
+
+
+def _session_of(run_id: UUID) -> UUID | None:
+    return Run.objects.filter(pk=run_id, status=Run.Status.QUEUED).values_list("session_id", flat=True).first()
+
+
+runtime = Runtime()

@@ -1,0 +1,59 @@
+"""The sweep: finds what died or was forgotten, in every worker process; any number may run and none must."""
+
+import logging
+import random
+import time
+from typing import TYPE_CHECKING
+
+from django.conf import settings
+from django.db import Error, connection
+
+from chat import stream
+from chat.actions import attempts, tickets, workers
+
+if TYPE_CHECKING:
+    from workers.runtime import Runtime
+
+log = logging.getLogger(__name__)
+
+HOLD_OFF_S = 4.0  # after a database error: its restart must not look like the death of every worker
+OVERDUE_S = 0.3  # a doorbell takes milliseconds
+
+
+def sweep_forever(runtime: "Runtime") -> None:
+    while not runtime.draining:
+        time.sleep(settings.CHAT_SWEEP_S * random.uniform(0.7, 1.3))  # noqa: S311 - jitter
+        try:
+            sweep(runtime)
+        except Error as problem:
+            log.warning("the sweep failed: %s", type(problem).__name__)
+            connection.close()
+            time.sleep(HOLD_OFF_S)
+        except Exception:
+            log.exception("the sweep failed")
+        finally:
+            connection.close_if_unusable_or_obsolete()
+
+
+def sweep(runtime: "Runtime") -> None:
+    """Put back runs whose worker is gone, and look at sessions that nobody came for.
+
+    While Redis is away every doorbell is lost, and this look at the table is how runs start.
+    """
+    if not runtime.holds_lease:
+        return  # whoever slept itself, or could not reach the database, cannot judge who is dead
+    for run in attempts.lost_runs():
+        if attempts.put_back(run, "worker_lost"):
+            log.warning("run %s lost its worker in attempt %s", run.pk, run.attempt)
+    if settings.CHAT_LLM_TOTAL_S:  # else an answer may take as long as it likes
+        for run in attempts.stuck_runs(2 * settings.CHAT_LLM_TOTAL_S + 120):
+            if attempts.put_back(run, "worker_lost", stuck=True):
+                log.error("run %s hung in attempt %s", run.pk, run.attempt)
+    for session_id in attempts.claimable_sessions(0 if stream.outbox.is_broken else OVERDUE_S):
+        runtime.spawn(runtime.look_at(session_id))
+
+
+def prune() -> None:
+    """Forget what ran out: cosmetics."""
+    tickets.prune_tickets()
+    workers.prune_workers()

@@ -1,0 +1,49 @@
+"""Celery's doors: one line each."""
+
+from contextlib import suppress
+
+import django
+from django.conf import settings
+
+django.setup()
+
+from celery import shared_task
+from celery.signals import worker_init, worker_shutdown, worker_shutting_down
+
+from workers import jobs, sweep
+from workers.llm.base import LLMError
+from workers.runner import llm_named
+from workers.runtime import runtime
+
+
+@shared_task(name="run_agent")
+def run_agent(run_id: str) -> None:
+    runtime.ring(run_id)
+
+
+@shared_task(name="summarise_session")
+def summarise_session(session_id: str) -> None:
+    runtime.spawn(jobs.summarise_session(session_id))
+
+
+@shared_task(name="prune")
+def prune() -> None:
+    sweep.prune()
+
+
+@worker_init.connect
+def start(**_: object) -> None:
+    """Begin here and not at worker_ready: that never comes without a broker."""
+    with suppress(LLMError):  # told in the log, and to whoever asks
+        llm_named(settings.CHAT_LLM)  # its packages take seconds to load: not while somebody waits for an answer
+    runtime.start()
+
+
+@worker_shutting_down.connect
+def drain(**_: object) -> None:
+    runtime.drain()
+
+
+@worker_shutdown.connect
+def end(**_: object) -> None:
+    runtime.wait_drained()
