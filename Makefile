@@ -25,8 +25,11 @@ help:
 run: $(RUN_SET)
 	@exec $(PY) -m chatproject.launch --parent $$PPID
 
+# Two processes at once. The second run: what is in one process on Postgres too, and what SQLite cannot show.
+ON_POSTGRES = --database=postgres tests/api tests/chat tests/workers --ignore=tests/workers/llm --ignore=tests/workers/modes
 test: $(DEV_SET)
-	@$(PY) -m pytest $(ARGS)
+	$(PY) -m pytest $(or $(ARGS),-n 2)
+	$(if $(ARGS),,$(PY) -m pytest -n 2 $(ON_POSTGRES))
 
 # mypy's plugin and manage.py load the settings: here, those of nobody's server.
 check: export CHAT_ENV := local

@@ -246,6 +246,7 @@ class ChatConsumer(AsyncConsumer):
             subscription.end()
 
     def _start_again(self) -> None:
+        log.info("a socket of user %s fell behind", self.user.pk)
         for subscription in self.subscriptions.values():
             subscription.start_again()
 

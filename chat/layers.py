@@ -299,6 +299,7 @@ class Shard:
             self._reader.cancel()
             await asyncio.wait({self._reader})
             self._reader = None
+        self._is_away = False
         self._wanted.clear()
         if self._commands is not None:
             with suppress(OSError, RedisError):

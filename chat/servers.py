@@ -46,6 +46,7 @@ def aware(application: Application) -> Application:
                 scope["chat.drained"] = _at_once  # send() itself waits
             else:
                 _protocols.add(daphnes)
+                daphnes.failByDrop = False  # too large a frame is told so (1009), not dropped without a word
                 if all(hasattr(daphnes.transport, name) for name in BACKLOG):
                     scope["chat.drained"] = lambda: _drained(daphnes)
                 else:

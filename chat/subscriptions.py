@@ -82,5 +82,7 @@ class Subscription(Viewer):
     def on_removed(self, problem: ChatError | None) -> None:
         self.is_over = True
         hubs.leave(self._hub, self)
+        if self._writer.is_behind:
+            problem = problem or NotFound()  # the frame that told of it was not taken
         if problem is not None:
             self._writer.put_answer(protocol.error(None, problem, session_id=str(self._hub.session_id)))

@@ -65,9 +65,9 @@ class Slot:
 class Writer:
     """Sends what is queued, in order, one frame at a time.
 
-    `send(text)` sends a frame, `drained()` returns when the server holds little of what was sent. Beyond the bound all
-    that is relayed is dropped (answers are kept), and no more of it is taken until the rest is out. Then `start_again`
-    is called: whoever relays begins again after what was written.
+    `send(text)` sends a frame, `drained()` returns when the server holds little of what was sent. Beyond the bound
+    nothing more that is relayed is taken (answers are) until the queue is out. Then `start_again` is called: whoever
+    relays goes on after what was written.
     """
 
     def __init__(
@@ -120,30 +120,29 @@ class Writer:
             slot = Slot(delta, follower)
             if self._put_relayed(slot):
                 self._slots[key] = slot
-        else:
+        elif self._takes(len(delta.text)):
             self._size -= slot.size
             slot.join(delta)
-            self._grow(slot.size)
+            self._size += slot.size
 
     def _put_relayed(self, item: Text | Slot) -> bool:
-        if self.is_behind:
-            return False
-        self._put(item)
+        if self._takes(item.size):
+            self._put(item)
+            return True
+        return False
+
+    def _takes(self, size: int) -> bool:
+        # An empty queue takes anything: what is larger than the bound would not fit the next time either.
+        self.is_behind = self.is_behind or (bool(self._queue) and self._size + size > QUEUED_MAX)
         return not self.is_behind
 
     def _put(self, item: Text | Slot) -> None:
-        self._queue.append(item)
-        self._grow(item.size)
-
-    def _grow(self, size: int) -> None:
         if self.idle.is_set():
             self.idle.clear()
             self._progress_at = self._clock()
+        self._queue.append(item)
+        self._size += item.size
         self._wake.set()
-        self._size += size
-        if self._size > QUEUED_MAX and not self.is_behind:
-            self.is_behind = True
-            self._keep(lambda item: item.follower is None)
 
     # --- what is dropped ----------------------------------------------------------------------------------------------
     def forget(self, *, run_id: str | None = None, message_id: str | None = None) -> None:

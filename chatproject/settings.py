@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 from pathlib import Path
+from urllib.parse import quote
 
 import dj_database_url
 from django.core.exceptions import ImproperlyConfigured
@@ -50,7 +51,6 @@ CHAT_LLM_TOTAL_S = env.number("CHAT_LLM_TOTAL_S", 300)
 
 # --- Django ----------------------------------------------------------------------------------------------------------
 INSTALLED_APPS = [
-    "daphne",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -113,7 +113,7 @@ STATIC_ROOT.mkdir(exist_ok=True)
 WHITENOISE_USE_FINDERS = True
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
-DATABASE_URL = env.text("DATABASE_URL", f"sqlite:///{CHAT_DATA_DIR / 'chat.sqlite3'}")
+DATABASE_URL = env.text("DATABASE_URL", f"sqlite:///{quote(str(CHAT_DATA_DIR / 'chat.sqlite3'))}")
 _database: dict[str, object] = dict(dj_database_url.parse(DATABASE_URL))
 if "sqlite" in str(_database["ENGINE"]):
     # IMMEDIATE: a deferred transaction that reads and then writes fails at once with "database is locked" when another

@@ -14,6 +14,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Generator, Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -187,6 +188,20 @@ def _account(name: str) -> User:
     user.set_unusable_password()  # hashing one takes longer than most tests
     user.save()
     return user
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _the_assistant_stays() -> None:
+    """A test with real transactions empties every table behind it: put back what the migrations had put there."""
+    from django.apps import apps
+    from django.db.models.signals import post_migrate
+
+    add_assistant = import_module("chat.migrations.0002_assistant").add_assistant
+
+    def restore(**_: object) -> None:
+        add_assistant(apps, None)
+
+    post_migrate.connect(restore, sender=apps.get_app_config("chat"), weak=False)
 
 
 # -- tests with real processes -----------------------------------------------------------------------------------------

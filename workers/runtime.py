@@ -33,6 +33,8 @@ LEASE_TICK_S = 1.0
 LOOP_ALIVE_S = 4.0
 DRAIN_S = 5.0
 
+NAME = f"{socket.gethostname()}:{os.getpid()}"
+
 FENCED, DRAINED = "fenced", "drained"
 
 
@@ -66,6 +68,7 @@ class Runtime:
     _looking: dict[UUID, bool] = field(default_factory=dict)  # sessions, and whether to look once more
     _broken: set[UUID] = field(default_factory=set)  # runs whose task failed to end them
     _tasks: set[asyncio.Task[Any]] = field(default_factory=set)
+    _lease_thread: threading.Thread | None = None
     _ended: threading.Event = field(default_factory=threading.Event)
 
     # --- starting and stopping ----------------------------------------------------------------------------------------
@@ -74,7 +77,8 @@ class Runtime:
         ready = threading.Event()
         threading.Thread(target=self._run_loop, args=(ready,), name="runtime", daemon=True).start()
         ready.wait()
-        threading.Thread(target=self._keep_lease, name="lease", daemon=True).start()
+        self._lease_thread = threading.Thread(target=self._keep_lease, name="lease", daemon=True)
+        self._lease_thread.start()
 
     def _run_loop(self, ready: threading.Event) -> None:
         self._loop = asyncio.new_event_loop()
@@ -123,6 +127,8 @@ class Runtime:
         self.drain()
         self._ended.wait(DRAIN_S + 1)
         stream.outbox.flush(1.0)
+        if self._lease_thread is not None:
+            self._lease_thread.join(1.0)  # a renewal that is under way must not come after the end
         if self.worker_id is not None:
             try:
                 workers.end_lease(self.worker_id)
@@ -168,6 +174,8 @@ class Runtime:
         held = self.held[run.pk] = Held(run)
         held.task = asyncio.ensure_future(execute(held))
         held.task.add_done_callback(lambda task: self._end(held, task))
+        if self.draining:
+            held.stop(DRAINED)
 
     def _end(self, held: Held, task: asyncio.Task[None]) -> None:
         self.held.pop(held.run.pk, None)
@@ -184,11 +192,10 @@ class Runtime:
     def _keep_lease(self) -> None:
         from workers.sweep import sweep_forever
 
-        name = f"{socket.gethostname()}:{os.getpid()}"
         while self.worker_id is None:
             try:
                 now = time.monotonic()
-                self.worker_id, self._renewed_at = workers.register_worker(name), now
+                self.worker_id, self._renewed_at = workers.register_worker(NAME), now
             except Error as problem:
                 log.warning("no database yet: %s", type(problem).__name__)
                 connection.close()
@@ -202,6 +209,7 @@ class Runtime:
             except Error as problem:
                 log.warning("the lease was not renewed: %s", type(problem).__name__)
                 connection.close()
+        connection.close()
 
     def _renew(self) -> None:
         if time.monotonic() - self._ticked_at > LOOP_ALIVE_S:
@@ -209,7 +217,7 @@ class Runtime:
             return
         assert self.worker_id is not None and self._loop is not None
         now = time.monotonic()
-        workers.renew_lease(self.worker_id)
+        workers.renew_lease(self.worker_id, NAME)
         self._renewed_at = now
         self._loop.call_soon_threadsafe(self._compare, workers.held_runs(self.worker_id))
 

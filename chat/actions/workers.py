@@ -16,12 +16,14 @@ def register_worker(name: str) -> UUID:
     return Worker.objects.create(name=name, lease_until=lease_end(settings.CHAT_LEASE_S)).pk
 
 
-def renew_lease(worker_id: UUID) -> bool:
+def renew_lease(worker_id: UUID, name: str = "") -> bool:
     """Extend the lease. False where it had run out: others may have taken the runs over."""
     alive = Worker.objects.filter(pk=worker_id, lease_until__gt=Now())
     if alive.update(lease_until=lease_end(settings.CHAT_LEASE_S)):
         return True
-    Worker.objects.filter(pk=worker_id).update(lease_until=lease_end(settings.CHAT_LEASE_S))
+    if not Worker.objects.filter(pk=worker_id).update(lease_until=lease_end(settings.CHAT_LEASE_S)):
+        # Pruned while this process slept for days. Without the row none of its claims could be stored, ever again.
+        Worker.objects.create(pk=worker_id, name=name, lease_until=lease_end(settings.CHAT_LEASE_S))
     return False
 
 

@@ -1,7 +1,7 @@
 """The relay of each process: one hub a session, between the live group and the viewers."""
 
 from chat.hub.hub import Hub
-from chat.hub.hubs import hubs
+from chat.hub.process import hubs
 from chat.hub.reads import read_membership
 from chat.hub.viewer import Viewer
 

@@ -124,24 +124,29 @@ class Hub:
                 page = await reading(read_events, self.session_id, viewer.seq)
                 await afailpoint("hub.join.page")
                 if not page or page[0].seq != viewer.seq + 1:
-                    raise TooOld  # they were pruned meanwhile
+                    raise TooOld if page else NotFound  # pruned or deleted meanwhile
                 # What the hub has not folded yet it will relay itself, without deltas that come too late.
                 frames = [frame for frame in page if frame.seq <= self.last]
             elif sum(len(frame.text) for frame in frames) <= GULP:
                 break
+            self._check(viewer)
             for frame in frames:
                 self._tell(viewer, frame)
                 await viewer.room()
         # No await from here on: what is put together now is what the viewer follows.
-        role = self._roles.get(viewer.reader.user_id)
-        if role is None or self._is_over:
-            raise NotFound
-        viewer.reader = Reader(viewer.reader.user_id, role)
+        self._check(viewer)
         for frame in frames:
             self._tell(viewer, frame)
         for delta in self._drafts.whole():
             viewer.on_delta(delta)
         self.viewers.add(viewer)
+
+    def _check(self, viewer: Viewer) -> None:
+        """Whoever was let in before the hub was there may be out by now, or have another role. Raises `NotFound`."""
+        role = self._roles.get(viewer.reader.user_id)
+        if role is None or self._is_over:
+            raise NotFound
+        viewer.reader = Reader(viewer.reader.user_id, role)
 
     def leave(self, viewer: Viewer) -> None:
         self.viewers.discard(viewer)
@@ -256,6 +261,7 @@ class Hub:
                 self.resync()
 
     async def _read(self) -> bool:
+        await afailpoint("hub.catch_up")
         try:
             state = await reading(read_state, self.session_id)
         except NotFound as problem:
@@ -264,7 +270,7 @@ class Hub:
         while self.last < state.last:
             page = await reading(read_events, self.session_id, self.last)
             if not page or page[0].seq > self.last + 1:
-                self.end(TooOld())  # pruned before we saw them
+                self.end(TooOld() if page else NotFound())  # pruned or deleted before we saw them
                 return False
             for frame in page:
                 self._on_event(frame)

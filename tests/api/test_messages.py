@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import threading
 import time
 from typing import Any
@@ -232,8 +233,10 @@ async def test_where_waiting_fails_the_message_was_still_taken(
 
 
 async def test_those_who_wait_hold_no_threads(ada: Caller, session_id: str, path: str, settings: Settings) -> None:
-    from chatproject.asgi import application
+    from chatproject import asgi
 
+    # Django's test client connects again what the application disconnects from every request.
+    application = importlib.reload(asgi).application
     settings.CHAT_MESSAGES_PER_10S = 0
     assert ada.user is not None
     token = AccessToken.for_user(ada.user)

@@ -35,7 +35,7 @@ async def test_five_kills_at_random_tokens_hit_twenty_answers(stack: Stack, dice
                 hits.append(held)
                 worker.spawn()
             else:
-                assert crowd.in_flight() or hits, "nothing was left to kill"
+                assert {run["status"] for run in crowd.rows()} != {"succeeded"}, "nothing was left to kill"
         print(f"answers hit by each kill: {hits}")
         runs = await crowd.all_whole(within_s=90)
         assert max(hits) >= 10, "most answers were over before"
@@ -48,9 +48,9 @@ async def test_a_frozen_worker_that_wakes_up_writes_nothing(stack: Stack) -> Non
     async with stack.client(stack.person("ada")) as client:
         crowd = Crowd(stack, client, tokens=300, seconds=15)
         await crowd.ask(5)
-        rescuer.start()
         frozen.freeze()
         frozen_at = time.monotonic()
+        rescuer.start()
         again = lambda: all(run["status"] == "running" and run["attempt"] == 2 for run in crowd.rows())  # noqa: E731
         await client.until(again, "another worker takes over", 15)
         await crowd.flowing()
@@ -76,8 +76,8 @@ async def test_a_frozen_worker_that_wakes_up_without_redis_writes_nothing(stack:
     async with stack.client(stack.person("ada")) as client:
         crowd = Crowd(stack, client, tokens=100, seconds=4)
         await crowd.ask(5)
-        rescuer.start()
         frozen.freeze()
+        rescuer.start()
         again = lambda: all(run["attempt"] == 2 for run in crowd.rows())  # noqa: E731
         await client.until(again, "another worker takes over", 15)
         await crowd.flowing()
@@ -117,7 +117,7 @@ async def test_a_stopped_worker_hands_its_answers_over(stack: Stack) -> None:
     async with stack.client(stack.person("ada")) as client:
         crowd = Crowd(stack, client, tokens=200, seconds=8)
         await crowd.ask()
-        new.start()
+        new.spawn()
         assert crowd.in_flight() == 20
         old.terminate()
         stopped_at = time.monotonic()

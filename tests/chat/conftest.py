@@ -14,4 +14,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if connection.vendor == "sqlite":
         for item in items:
             if item.get_closest_marker("postgres") and item.path.is_relative_to(__file__.rpartition("/")[0]):
-                item.add_marker(pytest.mark.skip(reason="SQLite has one writer at a time: there is nothing to see"))
+                item.add_marker(
+                    pytest.mark.skip(reason="SQLite has one writer at a time, and no transaction that only reads")
+                )

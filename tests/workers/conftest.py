@@ -1,14 +1,21 @@
 """What the tests of the work share."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
 
-from tests.inside import Talk, db, redis, talk, threads, worker_id
+from chat import stream
+from chat.database import writing
+from chat.layers import Listener
+from chat.protocol import Delta
+from tests.inside import Talk, db, redis, talk, threads, told, worker_id
 from tests.llm_process import LLMProcess
 from tests.workers.process import LedLLM, forget_publishers, process_of
-from workers import runner
+from tests.workers.watching import Watching
+from workers import publish, runner
+from workers.publish import Publisher
 from workers.runtime import Runtime
 
 __all__ = ["db", "redis", "talk", "threads", "worker_id"]
@@ -38,3 +45,25 @@ async def runtime(talk: Talk, llm: LedLLM, settings: Any, monkeypatch: pytest.Mo
     yield made
     await made._drain()
     forget_publishers()
+
+
+@pytest.fixture
+async def watching(talk: Talk, redis: Any, settings: Any, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Watching]:
+    settings.CHAT_DELTA_WINDOW_MS = 5
+    monkeypatch.setattr(stream, "BREAK_S", 0.1)
+    monkeypatch.setattr(publish, "SEND_S", 0.15)
+    run = await writing(talk.start)
+    await asyncio.to_thread(told)
+    watching = Watching(run, Publisher())
+
+    def on_message(message: dict[str, Any]) -> None:
+        if message["type"] == "delta":
+            watching.deltas.append(Delta.unpack(message["delta"]))
+
+    listener = Listener(on_message, lambda: None)
+    group = stream.session_group(talk.pk)
+    assert await stream.layer().listen(group, listener)
+    yield watching
+    await stream.layer().unlisten(group, listener)
+    if watching.publisher._task is not None:
+        watching.publisher._task.cancel()

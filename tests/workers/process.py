@@ -8,6 +8,8 @@ from collections.abc import AsyncGenerator, Callable
 from typing import Any
 from uuid import UUID
 
+from django.db import OperationalError
+
 from chat import stream
 from chat.database import reading
 from chat.models import Run
@@ -50,6 +52,7 @@ class LedLLM:
             self.closed += 1
 
 
+LOST = OperationalError("server closed the connection unexpectedly")
 UNAVAILABLE = LLMError("llm_unavailable", "The language model cannot be reached.")
 
 
@@ -108,6 +111,14 @@ async def begun(runtime: Runtime, talk: Talk) -> Held:
 
 async def over(runtime: Runtime) -> None:
     await until(lambda: not runtime.held, "no run is left")
+
+
+async def let_no_task_be_left(runtime: Runtime) -> None:
+    await until(lambda: not runtime._tasks, "nothing is under way")
+
+
+async def let_all_settle(runtime: Runtime) -> None:
+    await until(lambda: not runtime._tasks and not runtime._looking, "everything has settled")
 
 
 async def shown(run: Run, text: str, redis: Any) -> None:

@@ -161,10 +161,6 @@ def test_a_session_that_is_deleted_while_the_sweep_looks_keeps_it_from_nothing_e
 # --- again and again --------------------------------------------------------------------------------------------------
 
 
-class Ended(BaseException):
-    pass
-
-
 def naps(monkeypatch: pytest.MonkeyPatch, problems: list[BaseException | None], watchful: Any) -> list[float]:
     """Sweep once for each given problem, and give how long it slept before and after."""
     slept: list[float] = []

@@ -10,6 +10,7 @@ from django.db import connection
 from django.utils import timezone
 
 from chat.actions import attempts, workers
+from chat.actions.events import locked
 from chat.models import Worker
 from tests.inside import Talk, Threads
 
@@ -73,6 +74,16 @@ def test_a_lease_that_ran_out_is_renewed_and_says_so(db: None, settings: Any) ->
     assert workers.renew_lease(worker_id) is True
 
 
+def test_a_worker_that_was_pruned_while_it_slept_for_days_is_one_again(talk: Talk) -> None:
+    worker_id = workers.register_worker("host:2")
+    Worker.objects.filter(pk=worker_id).update(lease_until=timezone.now() - timedelta(days=2))
+    workers.prune_workers()
+    assert workers.renew_lease(worker_id, "host:2") is False
+    assert Worker.objects.alive().get(pk=worker_id).name == "host:2"
+    talk.queue()
+    assert talk.claim(worker_id).worker_id == worker_id
+
+
 def test_a_worker_that_goes_down_in_order_leaves_its_runs_at_once(talk: Talk) -> None:
     run = talk.start()
     workers.end_lease(talk.worker_id)
@@ -93,11 +104,8 @@ def test_a_worker_knows_its_rows_and_their_attempts(talk: Talk) -> None:
     assert workers.held_runs(other) == {run.pk: 2}
 
 
+@pytest.mark.postgres
 def test_a_renewal_waits_for_no_session(talk: Talk, threads: Threads) -> None:
-    if connection.vendor == "sqlite":
-        pytest.skip("SQLite has one writer at a time")
-    from chat.actions.events import locked
-
     with locked(talk.pk) as log:
         log.change_session(title="Held")
         assert threads.start(workers.renew_lease, talk.worker_id).result(5) is True

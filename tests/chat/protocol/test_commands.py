@@ -16,14 +16,9 @@ from chat.protocol import COMMANDS, Command, read_body, read_command
 from chat.protocol.commands import (
     CONTENT_MAX,
     JSON_MAX,
-    Approved,
-    Chosen,
     NewMessage,
     NewSession,
-    Refused,
-    Resolution,
     Send,
-    Told,
     Unreadable,
     clean_text,
     read_json,
@@ -262,70 +257,3 @@ def test_a_body_of_http_is_read_by_the_same_rules() -> None:
     for body in bodies:
         with pytest.raises(InvalidInput):
             read_body(NewMessage, body)
-
-
-# --- answers ----------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("answer", "kind"),
-    [
-        ({"approved": True}, Approved),
-        ({"approved": True, "args": {"path": "/tmp"}}, Approved),
-        ({"approved": True, "args": None}, Approved),
-        ({"approved": False}, Refused),
-        ({"approved": False, "reason": "Too risky"}, Refused),
-        ({"text": "In Berlin"}, Told),
-        ({"choice": "b"}, Chosen),
-    ],
-)
-def test_an_answer_is_one_of_four(answer: dict[str, Any], kind: type) -> None:
-    assert isinstance(command("interrupt.resolve", interrupt_id=ID, answer=answer).data.answer, kind)
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [
-        {"approved": 1},
-        {"approved": 1.0},
-        {"approved": 0},
-        {"approved": "true"},
-        {"approved": "yes"},
-        {"approved": None},
-        {"approved": []},
-        {"approved": {"approved": True}},
-        {"Approved": True},
-        {"approved": True, "reason": "both"},
-        {"approved": False, "args": {}},
-        {"approved": True, "text": "yes"},
-        {"approved": False, "choice": "yes"},
-        {"text": "yes", "choice": "yes"},
-        {"approved": True, "args": []},
-        {"approved": True, "args": "rm -rf"},
-        {"text": ""},
-        {"text": " "},
-        {"text": 1},
-        {"choice": ""},
-        {"choice": True},
-        {},
-        None,
-        True,
-        "yes",
-        1,
-        [{"approved": True}],
-    ],
-)
-def test_anything_else_is_an_error_and_never_a_yes(answer: Any) -> None:
-    refusal(json.dumps({"type": "interrupt.resolve", "data": {"interrupt_id": ID, "answer": answer}}))
-    with pytest.raises(InvalidInput):
-        read_body(Resolution, {"answer": answer})
-
-
-@given(JSON)
-def test_only_true_itself_is_a_yes(value: Any) -> None:
-    try:
-        read = read_body(Resolution, read_json(json.dumps({"answer": {"approved": value}}))).answer
-    except InvalidInput:
-        assert value is not True and value is not False
-    else:
-        assert isinstance(read, Approved) == (value is True)

@@ -1,0 +1,103 @@
+"""Answers to questions: one of four shapes, and nothing odd is ever a yes."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chat.errors import InvalidInput
+from chat.protocol import Command, read_body, read_command
+from chat.protocol.commands import (
+    Approved,
+    Chosen,
+    Refused,
+    Resolution,
+    Told,
+    Unreadable,
+    read_json,
+)
+
+ID = str(uuid4())
+
+
+def command(type: str, ref: Any = "7", **data: Any) -> Command:
+    return read_command(json.dumps({"type": type, "ref": ref, "data": data}))
+
+
+def refusal(text: str) -> Unreadable:
+    with pytest.raises(Unreadable) as refused:
+        read_command(text)
+    assert refused.value.code == "invalid_input"
+    return refused.value
+
+
+# --- answers ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        ({"approved": True}, Approved),
+        ({"approved": True, "args": {"path": "/tmp"}}, Approved),
+        ({"approved": True, "args": None}, Approved),
+        ({"approved": False}, Refused),
+        ({"approved": False, "reason": "Too risky"}, Refused),
+        ({"text": "In Berlin"}, Told),
+        ({"choice": "b"}, Chosen),
+    ],
+)
+def test_an_answer_is_one_of_four(answer: dict[str, Any], kind: type) -> None:
+    assert isinstance(command("interrupt.resolve", interrupt_id=ID, answer=answer).data.answer, kind)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"approved": 1},
+        {"approved": 1.0},
+        {"approved": 0},
+        {"approved": "true"},
+        {"approved": "yes"},
+        {"approved": None},
+        {"approved": []},
+        {"approved": {"approved": True}},
+        {"Approved": True},
+        {"approved": True, "reason": "both"},
+        {"approved": False, "args": {}},
+        {"approved": True, "text": "yes"},
+        {"approved": False, "choice": "yes"},
+        {"text": "yes", "choice": "yes"},
+        {"approved": True, "args": []},
+        {"approved": True, "args": "rm -rf"},
+        {"text": ""},
+        {"text": " "},
+        {"text": 1},
+        {"choice": ""},
+        {"choice": True},
+        {},
+        None,
+        True,
+        "yes",
+        1,
+        [{"approved": True}],
+    ],
+)
+def test_anything_else_is_an_error_and_never_a_yes(answer: Any) -> None:
+    refusal(json.dumps({"type": "interrupt.resolve", "data": {"interrupt_id": ID, "answer": answer}}))
+    with pytest.raises(InvalidInput):
+        read_body(Resolution, {"answer": answer})
+
+
+@given(st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.lists(st.booleans()))
+def test_only_true_itself_is_a_yes(value: Any) -> None:
+    try:
+        read = read_body(Resolution, read_json(json.dumps({"answer": {"approved": value}}))).answer
+    except InvalidInput:
+        assert value is not True and value is not False
+    else:
+        assert isinstance(read, Approved) == (value is True)

@@ -1,0 +1,49 @@
+"""The server's application with less patience, and a window into its process: `/watched/` tells what it holds."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+from chatproject.asgi import application as application_of_ours  # isort: skip - it sets Django up
+
+from chat import auth, consumers, servers, writer
+from chat.hub import hubs
+
+writer.STALLED_S = 1.0
+consumers.WATCH_S = auth.CHECK_S = 0.1
+consumers.GOODBYE_S = 0.3
+
+largest_backlog = 0
+_looking: set[asyncio.Task[None]] = set()
+
+
+async def application(scope: Any, receive: Any, send: Any) -> None:
+    if scope["type"] == "http" and scope["path"] == "/watched/":
+        await _tell(send)
+        return
+    if not _looking:
+        _looking.add(asyncio.ensure_future(_look()))
+    await application_of_ours(scope, receive, send)
+
+
+async def _look() -> None:
+    """See how much the server itself ever holds for one socket, between the turns of the loop."""
+    global largest_backlog
+    while True:
+        for daphnes in list(servers._protocols):
+            largest_backlog = max(largest_backlog, servers._backlog(daphnes.transport))
+        await asyncio.sleep(0.002)
+
+
+async def _tell(send: Any) -> None:
+    ours = [task for task in asyncio.all_tasks() if "ChatConsumer" in repr(task) or "Subscription" in repr(task)]
+    held = {
+        "hubs": len(hubs._hubs),
+        "viewers": sum(len(hub.viewers) for hub in hubs._hubs.values()),
+        "tasks": len(ours),
+        "largest_backlog": largest_backlog,
+    }
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"application/json")]})
+    await send({"type": "http.response.body", "body": json.dumps(held).encode()})

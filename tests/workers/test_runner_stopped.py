@@ -1,0 +1,220 @@
+"""A run that is stopped, handed back or left without a database or a session."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+import pytest
+from django.db import InterfaceError
+
+from chat.actions import attempts, runs, sessions
+from chat.database import reading, writing
+from chat.models import Message, Run, Usage
+from tests.inside import Talk, failing_at, told
+from tests.workers.process import LOST, UNAVAILABLE, LedLLM, begun, over, shown, until, until_row
+from workers import runner
+from workers.context import build_context
+from workers.runtime import DRAINED, Runtime
+
+
+async def answers() -> list[str]:
+    return await reading(lambda: list(Message.objects.filter(role="assistant").values_list("content", flat=True)))
+
+
+async def types(talk: Talk) -> list[str]:
+    return await reading(talk.types)
+
+
+async def usage(run: Run) -> list[tuple[int, int, int]]:
+    rows = Usage.objects.filter(run_id=run.pk).order_by("attempt")
+    return await reading(lambda: list(rows.values_list("attempt", "input_tokens", "output_tokens")))
+
+
+# --- the database goes away -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("problem", [LOST, InterfaceError("connection already closed")])
+async def test_an_answer_waits_for_a_database_that_is_away(
+    talk: Talk, runtime: Runtime, llm: LedLLM, problem: Exception
+) -> None:
+    await writing(talk.post)
+    held = await begun(runtime, talk)
+    llm.say("Hello!")
+    with failing_at("attempt.fenced", problem, times=3) as seen:
+        llm.end()
+        await over(runtime)
+    assert len(seen) == 3
+    await until_row(held.run, status="succeeded")
+    assert await answers() == ["Hello!"]
+
+
+async def test_an_end_whose_reply_was_lost_is_not_written_twice(talk: Talk, runtime: Runtime, llm: LedLLM) -> None:
+    await writing(talk.post)
+    held = await begun(runtime, talk)
+    llm.say("Hello!")
+    with failing_at("finish.committed", LOST) as seen:
+        llm.end()
+        await over(runtime)
+    assert seen
+    await until_row(held.run, status="succeeded")
+    assert await answers() == ["Hello!"]
+    assert (await types(talk)).count("run.succeeded") == 1
+
+
+async def test_a_database_that_is_away_when_a_run_begins_does_not_fail_it(
+    talk: Talk, runtime: Runtime, llm: LedLLM, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[int] = []
+
+    def away_at_first(run: Run) -> Any:
+        tried.append(1)
+        if len(tried) < 3:
+            raise LOST
+        return build_context(run)
+
+    away_at_first.__name__ = "build_context"
+    monkeypatch.setattr(runner, "build_context", away_at_first)
+    await writing(talk.post)
+    held = await begun(runtime, talk)
+    llm.say("Hello!")
+    llm.end()
+    await over(runtime)
+    await until_row(held.run, status="succeeded")
+
+
+# --- stopped ----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_cancelled_run_closes_its_model_at_once_and_its_cost_is_stored(
+    talk: Talk, runtime: Runtime, llm: LedLLM, redis: Any
+) -> None:
+    await writing(talk.post)
+    held = await begun(runtime, talk)
+    llm.say("Hello wor")
+    await shown(held.run, "Hello wor", redis)
+    await writing(runs.cancel_run, talk.ada, held.run.pk)
+    runtime._on_nudge({"type": "nudge", "run_id": str(held.run.pk)})
+    await over(runtime)
+    assert llm.closed == 1
+    [(attempt, _, output)] = await usage(held.run)
+    assert (attempt, output) == (1, 3)
+    assert await answers() == ["Hello wor"]
+    assert (await types(talk))[-1] == "run.cancelled"
+
+
+async def test_a_cancelled_run_is_noticed_by_its_next_delta_without_a_nudge(
+    talk: Talk, runtime: Runtime, llm: LedLLM, redis: Any
+) -> None:
+    await writing(talk.post)
+    held = await begun(runtime, talk)
+    llm.say("Hello")
+    await shown(held.run, "Hello", redis)
+    await writing(runs.cancel_run, talk.ada, held.run.pk)
+    await asyncio.to_thread(told)
+    llm.say(" world")
+    await over(runtime)
+    assert llm.closed == 1
+    assert await answers() == ["Hello"]
+
+
+async def test_a_drained_run_is_handed_back_and_its_model_is_closed(
+    talk: Talk, runtime: Runtime, llm: LedLLM, redis: Any
+) -> None:
+    await writing(talk.post)
+    held = await begun(runtime, talk)
+    llm.say("Hello")
+    await shown(held.run, "Hello", redis)
+    held.stop(DRAINED)
+    await over(runtime)
+    row = await until_row(held.run, status="queued", attempt=2, crashes=0)
+    assert row.drafts == [] and llm.closed == 1
+    assert (await types(talk))[-1] == "run.restarted"
+
+
+async def test_a_run_that_is_drained_before_its_first_step_is_handed_back_too(talk: Talk, runtime: Runtime) -> None:
+    await writing(talk.post)
+    await runtime.look_at(talk.pk)
+    [held] = runtime.held.values()
+    assert not held.has_begun
+    held.stop(DRAINED)
+    await over(runtime)
+    await until_row(held.run, status="queued", attempt=2, crashes=0)
+
+
+async def test_a_run_that_is_drained_while_it_waits_for_the_database_is_handed_back(
+    talk: Talk, runtime: Runtime, llm: LedLLM
+) -> None:
+    await writing(talk.post)
+    held = await begun(runtime, talk)
+    with failing_at("attempt.fenced", LOST, times=10**6) as seen:
+        llm.fail(UNAVAILABLE)
+        await until(lambda: len(seen) > 1, "its failure is tried")
+        held.stop(DRAINED)
+        await over(runtime)
+    await until_row(held.run, status="queued", attempt=2, crashes=0)
+
+
+async def test_a_drain_waits_for_the_database_with_a_run_that_it_hands_back(
+    talk: Talk, runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_back, tried = attempts.put_back, []
+
+    def away_at_first(run: Run, reason: str) -> Any:
+        tried.append(1)
+        if len(tried) < 3:
+            raise LOST
+        return put_back(run, reason)
+
+    away_at_first.__name__ = "put_back"
+    monkeypatch.setattr(attempts, "put_back", away_at_first)
+    await writing(talk.post)
+    held = await begun(runtime, talk)
+    held.stop(DRAINED)
+    await over(runtime)
+    await until_row(held.run, status="queued", crashes=0)
+
+
+async def test_a_session_that_is_deleted_under_a_run_ends_it_without_a_word(
+    talk: Talk, runtime: Runtime, llm: LedLLM, redis: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    await writing(talk.post)
+    held = await begun(runtime, talk)
+    llm.say("Hello")
+    await shown(held.run, "Hello", redis)
+    await writing(sessions.delete_session, talk.ada, talk.pk)
+    with caplog.at_level(logging.WARNING):
+        llm.end()
+        await over(runtime)
+    assert not caplog.records
+    assert not await reading(Message.objects.exists)
+
+
+async def test_a_session_that_is_deleted_before_a_run_reads_it_ends_it_without_a_word(
+    talk: Talk, runtime: Runtime, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def delete_first(run: Run) -> Any:
+        sessions.delete_session(talk.ada, talk.pk)
+        return build_context(run)
+
+    monkeypatch.setattr(runner, "build_context", delete_first)
+    await writing(talk.post)
+    with caplog.at_level(logging.WARNING):
+        await begun(runtime, talk)
+        await over(runtime)
+    assert not caplog.records
+
+
+async def test_a_run_without_redis_is_answered_too(
+    talk: Talk, runtime: Runtime, llm: LedLLM, redis_server: Any
+) -> None:
+    await asyncio.to_thread(told)
+    redis_server.kill()
+    await writing(talk.post)
+    held = await begun(runtime, talk)
+    llm.say("Hello", " anyway!")
+    llm.end()
+    await over(runtime)
+    await until_row(held.run, status="succeeded")
+    assert await answers() == ["Hello anyway!"]
