@@ -130,6 +130,8 @@ else:
     _database["OPTIONS"] = {
         "pool": {"min_size": 2, "max_size": 24, "timeout": 10},
         "connect_timeout": 5,
+        # A process that is frozen inside a transaction holds its locks for no longer than this, in ms.
+        "options": "-c idle_in_transaction_session_timeout=10000",
     }
 DATABASES = {"default": _database}
 

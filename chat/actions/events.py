@@ -147,4 +147,9 @@ def locked(session_id: UUID) -> Iterator[Log]:
 
 
 def on_commit(call: Callable[[], Any]) -> None:
-    transaction.on_commit(call, robust=True)
+    """Do something after the commit; what goes wrong with it is logged, and does not undo what is done."""
+
+    def tell() -> None:  # Django names the function in its log, and a partial has no name
+        call()
+
+    transaction.on_commit(tell, robust=True)

@@ -53,6 +53,11 @@ class Message(models.Model):
             models.UniqueConstraint(fields=("session", "user", "key"), name="one_message_a_key"),
             models.UniqueConstraint(fields=("session", "seq"), name="one_message_a_seq"),
         ]
+        # Deleting a session looks here for what refers to its rows; without them it reads the whole table each time.
+        indexes = [
+            models.Index(fields=("run",), condition=models.Q(run__isnull=False), name="messages_of_a_run"),
+            models.Index(fields=("parent",), condition=models.Q(parent__isnull=False), name="messages_of_a_parent"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.role}: {self.content[:60]}"
