@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from chat.terminal import connection
 from chat.terminal.errors import Refused
 from tests.terminal.frames import Row, run
 from tests.terminal.server import Room, ScriptedServer
@@ -80,7 +81,11 @@ async def test_a_message_that_is_refused_is_told_and_the_next_one_goes() -> None
         await until(lambda: answers(client) == ["you said two"])
 
 
-async def test_a_stop_reaches_the_server_even_when_the_line_is_down_at_that_moment() -> None:
+async def test_a_stop_reaches_the_server_even_when_the_line_is_down_at_that_moment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(connection, "delay_s", lambda *_: 0.2)  # the jitter may be so short that nobody sees it down
+
     async def forever(room: Room, asked: Row, run_id: str) -> None:
         await room.event("run.started", run("running", run_id, message_id="a1"), run_id)
 
