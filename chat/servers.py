@@ -9,6 +9,7 @@ import asyncio
 import sys
 import weakref
 from collections.abc import Awaitable, Callable
+from functools import lru_cache
 from typing import Any
 
 from autobahn.exception import Disconnected
@@ -19,6 +20,7 @@ from chat.errors import Unavailable
 RESTARTING = 4412
 BACKLOG_MAX = 256 * 1024  # bytes in the process; the kernel holds some megabytes more
 POLL_S = 0.05
+CACHED_MAX = 64 * 1024
 UNSEEN_MAX = 8 * 1024 * 1024
 GOODBYE_S = 0.5
 
@@ -49,12 +51,43 @@ def aware(application: Application) -> Application:
                 daphnes.failByDrop = False  # too large a frame is told so (1009), not dropped without a word
                 if all(hasattr(daphnes.transport, name) for name in BACKLOG):
                     scope["chat.drained"] = lambda: _drained(daphnes)
+                    send = _straight(daphnes, send)
                 else:
                     unseen = Unseen(receive, send)
                     receive, send, scope["chat.drained"] = unseen.receive, unseen.send, unseen.drained
         await application(scope, receive, send)
 
     return outermost
+
+
+def _straight(daphnes: Any, send: Send) -> Send:
+    """Write texts straight to the transport: daphne's and autobahn's way there costs more than all of ours together."""
+
+    async def straight(message: dict[str, Any]) -> None:
+        if message["type"] == "websocket.send" and daphnes.state == daphnes.STATE_OPEN:
+            daphnes.transport.write(frame(message["text"]))
+        else:
+            await send(message)
+
+    return straight
+
+
+def frame(text: str) -> bytes:
+    """A text as a frame of RFC 6455 (section 5.2), made once for all sockets that are sent it about now."""
+    return _small_frame(text) if len(text) < CACHED_MAX else _frame(text)
+
+
+def _frame(text: str) -> bytes:
+    payload = text.encode()
+    size = len(payload)
+    if size < 126:
+        return bytes((0x81, size)) + payload
+    if size < 1 << 16:
+        return b"\x81\x7e" + size.to_bytes(2, "big") + payload
+    return b"\x81\x7f" + size.to_bytes(8, "big") + payload
+
+
+_small_frame = lru_cache(maxsize=64)(_frame)
 
 
 async def _at_once() -> None:

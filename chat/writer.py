@@ -8,7 +8,6 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from typing import NamedTuple, Protocol
 
 from chat.protocol import Delta
@@ -39,27 +38,26 @@ class Text(NamedTuple):
 class Slot:
     """Deltas of one message that leave as one frame."""
 
-    __slots__ = ("delta", "follower", "pieces", "size")
+    __slots__ = ("delta", "followed_by", "follower", "size")
 
     def __init__(self, delta: Delta, follower: Follower) -> None:
         self.follower = follower
         self._begin(delta)
 
     def _begin(self, delta: Delta) -> None:
-        self.delta, self.pieces, self.size = delta, [delta.text], len(delta.text)
+        self.delta, self.size = delta, len(delta.text)
+        self.followed_by: list[str] = []
 
     def join(self, delta: Delta) -> None:
         if delta.offset == 0:
             self._begin(delta)
         else:
-            self.pieces.append(delta.text)
+            self.followed_by.append(delta.text)
             self.size += len(delta.text)
 
     @property
     def text(self) -> str:
-        if len(self.pieces) == 1:
-            return self.delta.as_text()  # the one string of all sockets
-        return replace(self.delta, text="".join(self.pieces), _text=None).as_text()
+        return self.delta.as_text(self.followed_by)
 
 
 class Writer:

@@ -6,6 +6,7 @@ A durable frame is serialised once, for all its readers. Two values differ by re
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple, Self
@@ -21,8 +22,7 @@ class Reader(NamedTuple):
     role: str
 
 
-def dumps(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+dumps = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 @dataclass(slots=True)
@@ -117,20 +117,25 @@ class Delta:
     offset: int
     text: str
     opening: dict[str, Any] | None = None  # role, author and kind: told at offset 0
-    _text: str | None = field(default=None, compare=False, repr=False)
+    _texts: dict[int, str] = field(default_factory=dict, compare=False, repr=False)
 
-    def as_text(self) -> str:
-        """Serialised once for all sockets that send it as it is: not to be changed afterwards."""
-        if self._text is None:
-            self._text = self._serialised()
-        return self._text
+    def as_text(self, followed_by: Sequence[str] = ()) -> str:
+        """The frame, with the texts of deltas that followed this one joined to its own.
 
-    def _serialised(self) -> str:
+        Serialised once for all sockets that join as many: after a delta come the same ones for all. Not to be changed
+        afterwards.
+        """
+        text = self._texts.get(len(followed_by))
+        if text is None:
+            text = self._texts[len(followed_by)] = self._serialised("".join((self.text, *followed_by)))
+        return text
+
+    def _serialised(self, text: str) -> str:
         data: dict[str, Any] = {
             "message_id": self.message_id,
             "attempt": self.attempt,
             "offset": self.offset,
-            "text": self.text,
+            "text": text,
         }
         if self.offset == 0 and self.opening:
             data.update(self.opening)
