@@ -1,6 +1,7 @@
 """The rows: one file a noun."""
 
 from chat.models.agents import Agent
+from chat.models.api_keys import ApiKey
 from chat.models.events import Event
 from chat.models.members import Member
 from chat.models.messages import Message
@@ -11,4 +12,16 @@ from chat.models.usage import Usage
 from chat.models.users import User
 from chat.models.workers import Worker
 
-__all__ = ["Agent", "ChatSession", "Event", "Member", "Message", "Run", "Ticket", "Usage", "User", "Worker"]
+__all__ = [
+    "Agent",
+    "ApiKey",
+    "ChatSession",
+    "Event",
+    "Member",
+    "Message",
+    "Run",
+    "Ticket",
+    "Usage",
+    "User",
+    "Worker",
+]

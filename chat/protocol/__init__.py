@@ -4,6 +4,7 @@ from chat.protocol.commands import COMMANDS, Command, read_body, read_command
 from chat.protocol.frames import Delta, Frame, Reader, error, live, ok, pong, ready, typing
 from chat.protocol.shapes import (
     AgentData,
+    ApiKeyData,
     AuthorData,
     MemberData,
     MessageData,
@@ -18,6 +19,7 @@ from chat.protocol.shapes import (
 __all__ = [
     "COMMANDS",
     "AgentData",
+    "ApiKeyData",
     "AuthorData",
     "Command",
     "Delta",

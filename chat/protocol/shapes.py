@@ -48,6 +48,14 @@ class AgentData(TypedDict):
     updated_at: str
 
 
+class ApiKeyData(TypedDict):
+    key_id: str
+    name: str
+    start: str  # of the key, to recognise it by
+    created_at: str
+    used_at: str | None
+
+
 class SessionData(TypedDict):
     session_id: str
     title: str
