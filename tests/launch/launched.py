@@ -67,6 +67,14 @@ class Launched:
     def pids(self) -> list[int]:
         return [self.launcher(), *map(self.pid, PARTS)]
 
+    def left_of(self, pids: list[int], within_s: float = 10) -> str:
+        """Wait until they are gone. Gives "", or which live on and what they said last."""
+        if comes(lambda: not any(map(alive, pids)), within_s):
+            return ""
+        names = dict(zip(pids, ("launcher", *PARTS), strict=True))
+        told = [f"{names[pid]} (pid {pid}) lives on" for pid in filter(alive, pids)]
+        return "\n".join(told + [f"{log.name}: {log.read_text()[-1500:]}" for log in (self.data / "logs").iterdir()])
+
     def is_ready(self) -> bool:
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/readyz", timeout=2) as answer:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.launch.launched import Launched, alive, comes
+from tests.launch.launched import Launched
 
 
 @pytest.fixture(scope="module")
@@ -27,19 +27,19 @@ def made(data: Path) -> Iterator[Launched]:
 def test_sigkill_of_make_ends_everything(made: Launched) -> None:
     pids = made.pids()
     made.process.kill()
-    assert comes(lambda: not any(map(alive, pids)), within_s=10)
+    assert made.left_of(pids) == ""
 
 
 def test_sigkill_of_the_launcher_ends_everything(made: Launched) -> None:
     pids = made.pids()
     os.kill(made.launcher(), signal.SIGKILL)
-    assert comes(lambda: not any(map(alive, pids)), within_s=10)
+    assert made.left_of(pids) == ""
 
 
 def test_an_interrupt_of_make_alone_ends_everything(made: Launched) -> None:
     pids = made.pids()
     made.process.send_signal(signal.SIGINT)
-    assert comes(lambda: not any(map(alive, pids)), within_s=10)
+    assert made.left_of(pids) == ""
     assert not list((made.data / "run").iterdir())
 
 
@@ -47,4 +47,4 @@ def test_a_part_that_hangs_does_not_hold_up_the_end(made: Launched) -> None:
     pids = made.pids()
     os.kill(made.pid("worker"), signal.SIGSTOP)
     made.process.send_signal(signal.SIGTERM)
-    assert comes(lambda: not any(map(alive, pids)), within_s=10)
+    assert made.left_of(pids) == ""
