@@ -43,6 +43,8 @@ class Launched:
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
+            # As at a terminal: where the tests run in the background, an interrupt is ignored by all who inherit that.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
         )
 
     def until_ready(self) -> str:
