@@ -26,7 +26,7 @@ run: $(RUN_SET)
 	@exec $(PY) -m chatproject.launch --parent $$PPID
 
 # Two processes at once. The second run: what is in one process on Postgres too, and what SQLite cannot show.
-ON_POSTGRES = --database=postgres tests/api tests/chat tests/workers --ignore=tests/workers/llm --ignore=tests/workers/modes
+ON_POSTGRES = --database=postgres tests/admin tests/api tests/chat tests/workers --ignore=tests/workers/llm --ignore=tests/workers/modes
 test: $(DEV_SET)
 	$(PY) -m pytest $(or $(ARGS),-n 2)
 	$(if $(ARGS),,$(PY) -m pytest -n 2 $(ON_POSTGRES))

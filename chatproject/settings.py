@@ -6,6 +6,7 @@ from urllib.parse import quote
 
 import dj_database_url
 from django.core.exceptions import ImproperlyConfigured
+from django.templatetags.static import static
 
 from chatproject import environment as env
 
@@ -26,6 +27,7 @@ HOST = env.text("HOST", "127.0.0.1")
 PORT = env.count("PORT", 8000)
 ALLOWED_HOSTS = env.listed("ALLOWED_HOSTS") or (["*"] if LOCAL else [])
 CHAT_ORIGINS = env.listed("CHAT_ORIGINS")
+CHAT_BEHIND_PROXY = env.text("CHAT_BEHIND_PROXY") == "1"  # then its X-Forwarded-… headers are believed
 CSRF_TRUSTED_ORIGINS = [origin for origin in CHAT_ORIGINS if "://" in origin]
 
 REDIS_URL = env.text("REDIS_URL", "redis://127.0.0.1:6379/0")
@@ -43,6 +45,7 @@ CHAT_LEASE_S = env.number("CHAT_LEASE_S", 5)
 CHAT_SWEEP_S = env.number("CHAT_SWEEP_S", 1)
 CHAT_CRASHES_MAX = env.count("CHAT_CRASHES_MAX", 3)
 CHAT_CONTEXT_TOKENS = env.count("CHAT_CONTEXT_TOKENS", 8000)
+CHAT_AUDIT_DAYS = env.count("CHAT_AUDIT_DAYS", 0)  # 0 = kept for ever
 CHAT_DELTA_WINDOW_MS = env.number("CHAT_DELTA_WINDOW_MS", 30)
 CHAT_LLM_CONNECT_S = env.number("CHAT_LLM_CONNECT_S", 5)
 CHAT_LLM_FIRST_TOKEN_S = env.number("CHAT_LLM_FIRST_TOKEN_S", 30)
@@ -51,7 +54,10 @@ CHAT_LLM_TOTAL_S = env.number("CHAT_LLM_TOTAL_S", 300)
 
 # --- Django ----------------------------------------------------------------------------------------------------------
 INSTALLED_APPS = [
-    "django.contrib.admin",
+    # Its own site is not used: chat/admin has one, so that no package shows its rows there unasked.
+    "unfold.apps.BasicAppConfig",
+    "unfold.contrib.filters",
+    "django.contrib.admin.apps.SimpleAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -101,10 +107,22 @@ SESSION_COOKIE_SAMESITE = "Lax"
 SECURE_COOKIES = env.text("CHAT_SECURE_COOKIES", "0" if LOCAL else "1") == "1"
 SESSION_COOKIE_SECURE = SECURE_COOKIES
 CSRF_COOKIE_SECURE = SECURE_COOKIES
-SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if env.text("CHAT_BEHIND_PROXY") == "1" else None
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if CHAT_BEHIND_PROXY else None
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
 
+UNFOLD = {
+    "SITE_TITLE": "Chat",
+    "SITE_HEADER": "Chat",
+    "SITE_SYMBOL": "forum",
+    "SHOW_VIEW_ON_SITE": False,
+    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": lambda _: static("chat/icon.svg")}],
+    "STYLES": [lambda _: static("chat/admin.css")],
+    "SCRIPTS": [lambda _: static("chat/admin.js")],
+    "SIDEBAR": {"show_search": True},
+}
+
 LANGUAGE_CODE = "en"
+FORMAT_MODULE_PATH = "chatproject.formats"
 USE_TZ = True
 TIME_ZONE = "UTC"
 STATIC_URL = "static/"

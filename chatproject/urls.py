@@ -1,6 +1,7 @@
 """Which paths lead where."""
 
-from django.contrib import admin
 from django.urls import include, path
 
-urlpatterns = [path("", include("chat.urls")), path("admin/", admin.site.urls)]
+from chat.admin import site
+
+urlpatterns = [path("", include("chat.urls")), path("admin/", site.urls)]

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import ObjectDoesNotExist
@@ -22,6 +23,7 @@ ROLES: dict[str, str] = {Message.Role.USER: "user", Message.Role.ASSISTANT: "ass
 class Context:
     prompt: Prompt
     is_crowded: bool  # the unsummarised talk nears the budget: time for a summary
+    read: dict[str, Any]  # what the prompt was made of, by reference: for whoever asks later
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,16 +46,24 @@ def build_context(run: Run) -> Context:
             instructions = f"{instructions}\n\n{SUMMARY_HEADING}\n{session.summary}\n".lstrip()
         asked = _line(ask)
         room = settings.CHAT_CONTEXT_TOKENS - estimate_tokens(instructions) - asked.tokens
-        kept: list[Said] = []
+        kept: list[Line] = []
         spent = asked.tokens
         for line in talk_before(run, session):  # read only as far as it fits
             spent += line.tokens
             if spent - asked.tokens > room:
                 break
-            kept.append(line.said)
+            kept.append(line)
+    lines = (*reversed(kept), asked)
     return Context(
-        Prompt(instructions, (*reversed(kept), asked.said)),
+        Prompt(instructions, tuple(line.said for line in lines)),
         is_crowded=spent > settings.CHAT_CONTEXT_TOKENS * CROWDED,
+        read={
+            "attempt": run.attempt,
+            "instructions_chars": len(run.agent.instructions),
+            "summary_seq": session.summary_seq if session.summary else 0,
+            "seqs": [line.seq for line in lines],
+            "tokens": estimate_tokens(instructions) + sum(line.tokens for line in lines),
+        },
     )
 
 

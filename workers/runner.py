@@ -68,6 +68,7 @@ class Attempt:
         # Whoever watches should know that the run has started before the first piece arrives.
         telling = asyncio.ensure_future(asyncio.to_thread(stream.outbox.flush, 0.2))
         self.context = context = await surely(build_context, self.run, by=reading)
+        self.run.read = context.read
         await telling
         work = Work(context.prompt, llm_named(self.spent.llm), self.check)
         async with aclosing(open_mode(self.run.agent.mode)(work)) as yielded:

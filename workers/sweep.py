@@ -9,7 +9,7 @@ from django.conf import settings
 from django.db import Error, connection
 
 from chat import stream
-from chat.actions import attempts, tickets, workers
+from chat.actions import attempts, audit, tickets, workers
 
 if TYPE_CHECKING:
     from workers.runtime import Runtime
@@ -56,4 +56,5 @@ def sweep(runtime: "Runtime") -> None:
 def prune() -> None:
     """Forget what ran out: cosmetics."""
     tickets.prune_tickets()
+    audit.prune_audit()
     workers.prune_workers()

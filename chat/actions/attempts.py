@@ -102,7 +102,7 @@ def _end(run: Run, log: Log, **changes: Any) -> Run:
     A statement of its own: folded into another as a subquery, Postgres would judge it by an older snapshot.
     """
     assert run.worker_id is not None
-    changes |= {"drafts": [], "checkpoint": "", "worker_id": None, "slot": None}
+    changes |= {"drafts": [], "checkpoint": "", "worker_id": None, "slot": None, "read": run.read}
     if Run.objects.held_by(run.worker_id, run.attempt).filter(pk=run.pk).update(**changes) != 1:
         raise Fenced
     failpoint("attempt.fenced")
@@ -182,9 +182,11 @@ def _spend(run: Run, spent: Spending) -> None:
 
 
 def record_usage(run: Run, spent: Spending) -> None:
-    """Store what an attempt cost that ended otherwise: allowed after the end, and no event."""
+    """Store what an attempt cost and read that ended otherwise: allowed after the end, and no event."""
     with suppress(IntegrityError):  # the session was deleted
         _spend(run, spent)
+    if run.read is not None:  # whoever cancelled it could not know
+        Run.objects.filter(pk=run.pk, attempt=run.attempt, status=Status.CANCELLED).update(read=run.read)
 
 
 def keep_checkpoint(run: Run, text: str) -> None:

@@ -30,19 +30,20 @@ class Outcome:
         return {"run_id": str(self.run.pk), "status": self.run.status}
 
 
-def run_for(user: User, run_id: UUID) -> Run:
-    """A run that a user may change. Raises `NotFound`, `NotAllowed`."""
-    run = Run.objects.visible_to(user).filter(pk=run_id).first()
+def run_for(user: User, run_id: UUID, *, by_operator: bool = False) -> Run:
+    """A run that a user may change; an operator, whom the admin has let in, any. Raises `NotFound`, `NotAllowed`."""
+    run = (Run.objects if by_operator else Run.objects.visible_to(user)).filter(pk=run_id).first()
     if run is None:
         raise NotFound
-    writer(user, run.session_id)
+    if not by_operator:
+        writer(user, run.session_id)
     return run
 
 
-def cancel_run(user: User, run_id: UUID) -> Outcome:
+def cancel_run(user: User, run_id: UUID, *, by_operator: bool = False) -> Outcome:
     """Stop a run: after this its log takes nothing more of it. What was shown of the answer is kept."""
     while True:
-        run = run_for(user, run_id)
+        run = run_for(user, run_id, by_operator=by_operator)
         partial: dict[str, str] = {}
         if run.status == Status.RUNNING and run.drafts:
             failpoint("cancel.take")
@@ -150,9 +151,12 @@ def ring_next(log: Log, ended: Run) -> None:
 
 
 @action
-def retry_run(user: User, run_id: UUID) -> Outcome:
-    """Ask again for an answer that failed or was cancelled: a new run of the same message, last in the queue."""
-    old = run_for(user, run_id)
+def retry_run(user: User, run_id: UUID, *, by_operator: bool = False) -> Outcome:
+    """Ask again for an answer that failed or was cancelled: a new run of the same message, last in the queue.
+
+    An operator's is still that of the person who asked.
+    """
+    old = run_for(user, run_id, by_operator=by_operator)
     with locked(old.session_id) as log:
         old = Run.objects.select_related("agent").get(pk=run_id)
         if old.is_open:
@@ -170,7 +174,7 @@ def retry_run(user: User, run_id: UUID) -> Outcome:
         run = Run.objects.create(
             session_id=old.session_id,
             message_id=old.message_id,
-            user=user,
+            user_id=old.user_id if by_operator else user.pk,
             agent=old.agent,
             llm=old.llm,
             retry_of=old,

@@ -62,9 +62,10 @@ def update_session(user: User, session_id: UUID, change: SessionChange) -> ChatS
 
 
 @action
-def close_session(user: User, session_id: UUID) -> ChatSession:
+def close_session(user: User, session_id: UUID, *, by_operator: bool = False) -> ChatSession:
     """Take no more messages. What is in progress goes on to its end."""
-    writer(user, session_id)
+    if not by_operator:
+        writer(user, session_id)
     with locked(session_id) as log:
         if log.session.status != Status.CLOSED:
             log.change_session("session.closed", status=Status.CLOSED, closed_at=log.now, active_at=log.now)
@@ -72,8 +73,9 @@ def close_session(user: User, session_id: UUID) -> ChatSession:
 
 
 @action
-def reopen_session(user: User, session_id: UUID) -> ChatSession:
-    writer(user, session_id)
+def reopen_session(user: User, session_id: UUID, *, by_operator: bool = False) -> ChatSession:
+    if not by_operator:
+        writer(user, session_id)
     with locked(session_id) as log:
         if log.session.status in {Status.CLOSED, Status.COMPLETED}:
             statuses = set(Run.objects.open().filter(session_id=session_id).values_list("status", flat=True))

@@ -2,6 +2,7 @@
 
 from chat.models.agents import Agent
 from chat.models.api_keys import ApiKey
+from chat.models.audit import AuditEntry
 from chat.models.events import Event
 from chat.models.members import Member
 from chat.models.messages import Message
@@ -15,6 +16,7 @@ from chat.models.workers import Worker
 __all__ = [
     "Agent",
     "ApiKey",
+    "AuditEntry",
     "ChatSession",
     "Event",
     "Member",

@@ -6,6 +6,8 @@ from django.utils import timezone
 
 from chat import protocol
 
+MODES = ("direct",)  # by name; the workers know what they do
+
 
 class Agent(models.Model):
     # The name is the identity: rows refer to it, people will mention it, and it never changes.

@@ -64,6 +64,8 @@ class Run(models.Model):
     cost_usd = models.DecimalField(max_digits=14, decimal_places=6, default=0)
     fallback_status = models.CharField(max_length=20, null=True, blank=True)  # noqa: DJ001 - null on the wire too
     error = models.JSONField(null=True, blank=True)
+    # What the LLM of the last attempt was told, by reference: operators ask; it is not on the wire.
+    read = models.JSONField(null=True, blank=True)
 
     queued_at = models.DateTimeField(default=timezone.now)
     started_at = models.DateTimeField(null=True, blank=True)

@@ -283,3 +283,26 @@ def test_a_session_that_is_gone_has_no_context(talk: Talk) -> None:
     sessions.delete_session(talk.ada, talk.pk)
     with pytest.raises(Fenced):
         build_context(run)
+
+
+# --- what is kept of it -----------------------------------------------------------------------------------------------
+
+
+def test_what_was_read_is_told_by_reference(talk: Talk) -> None:
+    Agent.objects.filter(name="assistant").update(instructions="Be brief.")
+    done = talk.answer("One?", "One!")
+    run = talk.start("Two?")
+    built = build_context(run)
+    seqs = [*Message.objects.filter(run=done).order_by("seq").values_list("seq", flat=True)]
+    ask = Message.objects.get(pk=run.message_id)
+    tokens = estimate_tokens("Be brief.") + sum(estimate_tokens(line.text) + LINE_TOKENS for line in built.prompt.talk)
+    assert built.read == {
+        "attempt": 1,
+        "instructions_chars": 9,
+        "summary_seq": 0,
+        "seqs": [*seqs, ask.seq],
+        "tokens": tokens,
+    }
+    summaries.store_summary(talk.pk, 0, "They talked.", seqs[-1])
+    later = build_context(run).read
+    assert (later["summary_seq"], later["seqs"]) == (seqs[-1], [ask.seq])

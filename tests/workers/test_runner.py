@@ -10,7 +10,7 @@ import pytest
 from django.db import DataError
 
 from chat import stream
-from chat.actions import attempts
+from chat.actions import attempts, runs
 from chat.database import reading, writing
 from chat.layers import Listener
 from chat.models import Agent, Message, Run, Usage
@@ -55,6 +55,30 @@ async def test_an_answer_is_written_under_the_id_that_it_was_shown_with(
     assert [line.text for line in llm.prompts[0].talk] == ["Why?"]
     assert await usage(row) == [(1, 11, 4)]
     assert llm.closed == 1
+
+
+@pytest.mark.parametrize("end", ["succeeded", "failed", "cancelled"])
+async def test_what_was_read_is_kept_with_the_end_whatever_that_is(
+    talk: Talk, runtime: Runtime, llm: LedLLM, redis: Any, end: str
+) -> None:
+    await writing(talk.answer, "One?", "One!")
+    await writing(talk.post, "Two?")
+    held = await begun(runtime, talk)
+    llm.say("Two")
+    await shown(held.run, "Two", redis)
+    if end == "cancelled":
+        await writing(runs.cancel_run, talk.ada, held.run.pk)
+        llm.say(" more")  # its next delta is refused
+    elif end == "failed":
+        llm.fail(LLMError("llm_rejected", "No."))
+    else:
+        llm.end()
+    await over(runtime)
+    said = Message.objects.filter(session_id=talk.pk, content__in=["One?", "One!", "Two?"]).order_by("seq")
+    seqs = await reading(lambda: [message.seq for message in said])
+    row = await until_row(held.run, status=end)
+    assert row.read is not None and row.read["seqs"] == seqs
+    assert row.read["attempt"] == 1
 
 
 async def test_all_of_an_answer_was_shown_before_it_is_written(

@@ -203,9 +203,9 @@ def test_a_stop_of_what_was_just_started_keeps_what_was_shown(
     run = talk.queue()
     first_look = runs.run_for
 
-    def look_and_start(user: User, run_id: Any) -> Run:
+    def look_and_start(user: User, run_id: Any, **how: bool) -> Run:
         monkeypatch.undo()
-        seen = first_look(user, run_id)
+        seen = first_look(user, run_id, **how)
         show(redis, talk.claim(), "already shown")
         return seen
 

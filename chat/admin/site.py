@@ -1,0 +1,100 @@
+"""The site of the admin: Django's synchronous pages, in two threads of their own.
+
+Under ASGI Django would give each request for a page a thread and a database connection. Here a page that takes long,
+or many at once, delay other pages of the admin, and nobody's chat.
+"""
+
+from collections.abc import Awaitable, Callable, Iterable
+from contextvars import ContextVar
+from functools import cache, partial, wraps
+from typing import Any
+from uuid import UUID
+
+from django.apps import apps
+from django.core.exceptions import FieldDoesNotExist, PermissionDenied
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from django.urls import URLPattern, URLResolver
+from unfold.sites import UnfoldAdminSite
+
+from chat.database import Pool
+from chat.errors import Unavailable
+from chat.failpoints import failpoint
+from chat.hub import hubs
+from chat.models import User
+from chat.protocol import Frame
+
+THREADS = 2
+ORDER = ["ChatSession", "Run", "Message", "Member", "Agent", "Usage", "Worker", "User", "ApiKey", "AuditEntry", "Group"]
+
+_caused: ContextVar[list[tuple[UUID, list[Frame]]]] = ContextVar("caused")
+
+
+@cache
+def _operators() -> Pool:
+    return Pool("admin", THREADS)
+
+
+def relay(session_id: UUID, frames: list[Frame]) -> None:
+    """Hand what an operator's action has told to the sockets of this process, before the page is answered."""
+    _caused.get().append((session_id, frames))
+
+
+class Site(UnfoldAdminSite):
+    index_title = "Chat server"
+
+    def get_urls(self) -> list[Any]:
+        urls = super().get_urls()
+        _move_to_threads(urls)
+        return urls
+
+    def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[Any]:
+        """What is asked for most comes first."""
+        apps_shown: list[Any] = super().get_app_list(request, app_label)
+        for app in apps_shown:
+            app["models"].sort(key=lambda model: ORDER.index(model["object_name"]))
+        return sorted(apps_shown, key=lambda app: app["app_label"] != "chat")
+
+    def autocomplete_view(self, request: HttpRequest) -> HttpResponse:
+        """Help to choose a person, and nothing else: the same door would list messages, and write it down nowhere."""
+        app, model, name = (request.GET.get(part, "") for part in ("app_label", "model_name", "field_name"))
+        try:
+            field = apps.get_model(app, model)._meta.get_field(name)
+        except (LookupError, FieldDoesNotExist):
+            raise PermissionDenied from None
+        if field.related_model is not User:
+            raise PermissionDenied
+        return super().autocomplete_view(request)
+
+
+def _move_to_threads(urls: Iterable[URLPattern | URLResolver]) -> None:
+    for one in urls:
+        if isinstance(one, URLResolver):
+            _move_to_threads(one.url_patterns)
+        else:
+            one.callback = _in_a_thread(one.callback)
+
+
+def _in_a_thread(view: Callable[..., Any]) -> Callable[..., Awaitable[HttpResponseBase]]:
+    @wraps(view)
+    async def page(request: HttpRequest, *args: Any, **parts: Any) -> HttpResponseBase:
+        caused: list[tuple[UUID, list[Frame]]] = []
+        _caused.set(caused)
+        try:
+            response = await _operators().run(partial(_render, view, request, *args, **parts))
+        except Unavailable as problem:
+            return HttpResponse(str(problem), status=problem.status, content_type="text/plain")
+        for session_id, frames in caused:
+            await hubs.apply(session_id, frames)
+        return response
+
+    return page
+
+
+def _render(view: Callable[..., Any], request: HttpRequest, *args: Any, **parts: Any) -> HttpResponseBase:
+    failpoint("admin.page")
+    response: Any = view(request, *args, **parts)
+    return response.render() if hasattr(response, "render") else response  # else Django would, in yet another thread
+
+
+site = Site(name="admin")

@@ -1,0 +1,100 @@
+"""A page costs the same however many rows there are."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from django.contrib.auth.models import Group
+from django.contrib.contenttypes.models import ContentType
+from django.utils import timezone
+
+from chat.models import Agent, ApiKey, AuditEntry, ChatSession, Member, Message, Run, Usage, User, Worker
+from tests.admin.conftest import Browser, counted
+
+NOUNS = "chatsession run message member agent usage worker user apikey auditentry".split()  # noqa: SIM905
+LISTS = [*(f"chat/{noun}" for noun in NOUNS), "auth/group"]
+
+
+def fill(count: int, sessions: int | None = None) -> ChatSession:
+    """Add that many rows of each kind, each of its own session, user, agent and worker unless `sessions` says less."""
+    tag = uuid4().hex[:6]
+    now = timezone.now()
+    users = User.objects.bulk_create(User(username=f"{tag}-{n}", password="!") for n in range(count))
+    agents = Agent.objects.bulk_create(Agent(name=f"a{tag}-{n}") for n in range(count))
+    workers = Worker.objects.bulk_create(Worker(name=f"{tag}-{n}", lease_until=now) for n in range(count))
+    Group.objects.bulk_create(Group(name=f"{tag}-{n}") for n in range(count))
+    made = [ChatSession(title=f"{tag} {n}", agent=agents[n], last_seq=4 * count) for n in range(sessions or count)]
+    talks = ChatSession.objects.bulk_create(made)
+    tables: list[list[Any]] = [[] for _ in range(6)]
+    said, runs, members, keys, trail, spent = tables
+    for n in range(count):
+        talk, user = talks[n % len(talks)], users[n]
+        members.append(Member(session=talk, user=user, role="owner"))
+        ask = Message(session=talk, seq=4 * n + 1, user=user, role="user", author=user.as_author(), content="Why? " * 9)
+        said.append(ask)
+        run = Run(session=talk, message=ask, user=user, agent=agents[n], position=4 * n + 2, status="failed")
+        run.error, run.worker = {"code": "internal", "message": "Oh.", "temporary": True}, workers[n]
+        run.read = {"attempt": 1, "instructions_chars": 0, "summary_seq": 0, "seqs": [4 * n + 1], "tokens": 9}
+        runs.append(run)
+        open_run = Run(session=talk, message=ask, user=user, agent=agents[n], position=4 * n + 3, status="queued")
+        runs.append(open_run)
+        spent.append(Usage(run=run, attempt=1, llm=f"llm-{n}", input_tokens=1, output_tokens=2))
+        keys.append(ApiKey(user=user, name=f"{n}", start="ck_1", digest=uuid4().hex))
+        trail.append(AuditEntry.of(user, talk.pk, "session", "/", "127.0.0.1"))
+    for rows in tables:
+        type(rows[0]).objects.bulk_create(rows)
+    return talks[0]
+
+
+def test_each_list_asks_as_often_for_300_rows_as_for_3(olga: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: dict[int, dict[str, int]] = {}
+    for rows, more in ((3, 3), (300, 297)):
+        fill(more)
+        asked[rows] = {}
+        for noun in LISTS:
+            with counted(monkeypatch) as statements:
+                page = olga.get(f"/admin/{noun}/")
+            asked[rows][noun] = len(statements)
+            # A count, but for that of a worker's runs, would read the whole table for each page.
+            assert not [one for one in statements if "COUNT(*)" in one and "GROUP BY" not in one], noun
+        assert page.count("<tr") >= min(rows, 50)
+    assert asked[3] == asked[300]
+    assert max(asked[300].values()) < 20
+
+
+def test_each_row_asks_as_often_with_300_that_belong_to_it_as_with_3(
+    olga: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[int, dict[str, int]] = {}
+    ContentType.objects.get_for_models(ChatSession, Run, Message, Worker, User, Member)  # Django asks once a process
+    for count in (3, 300):
+        session = fill(count, sessions=1)
+        said = Message.objects.filter(session=session)
+        run = Run.objects.filter(session=session, status="failed").first()
+        run.read = {**(run.read or {}), "seqs": list(said.values_list("seq", flat=True))}
+        run.save()
+        worker = run.worker
+        Run.objects.filter(session=session).update(worker=worker)
+        asked[count] = {}
+        for row in (session, run, said.first(), worker, run.user, Member.objects.get(user=run.user)):
+            with counted(monkeypatch) as statements:
+                page = olga.get(f"/admin/chat/{row._meta.model_name}/{row.pk}/change/")
+            asked[count][str(row._meta.model_name)] = len(statements)
+            assert page.count("<article") <= 200 and page.count("chat-link") < 500, "bounded"
+    assert asked[3] == asked[300]
+    assert max(asked[300].values()) < 25
+
+
+def test_searches_and_filters_ask_as_often(olga: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+    queries = ("?q=text:why", f"?q={uuid4()}", "?q=nobody", "?status__exact=new&active_at_from=2020-01-01")
+    asked: dict[int, list[int]] = {}
+    for rows in (3, 60):
+        fill(rows)
+        asked[rows] = []
+        for query in queries:
+            with counted(monkeypatch) as statements:
+                olga.get(f"/admin/chat/chatsession/{query}")
+            asked[rows].append(len(statements))
+    assert asked[3] == asked[60]

@@ -1,0 +1,42 @@
+"""Members: roles are changed and people taken out through the actions that tell everybody."""
+
+from __future__ import annotations
+
+from chat.models import Member
+from tests.admin.conftest import Browser, looks
+from tests.inside import Talk
+
+
+def member(talk: Talk, name: str) -> Member:
+    return Member.objects.get(session_id=talk.pk, user__username=name)
+
+
+def test_a_role_is_changed_with_its_event(talk: Talk, olga: Browser) -> None:
+    before = talk.last_seq
+    olga.act("member", "make_viewer", member(talk, "ben"))
+    assert "1 member: made viewer." in olga.told("member")
+    assert talk.types(before) == ["session.member_added"]
+    assert talk.log(before)[0].data["member"]["role"] == member(talk, "ben").role == "viewer"
+    olga.act("member", "make_viewer", member(talk, "ben"))
+    assert "1 member: viewer already." in olga.told("member")
+    assert ("olga", "make viewer", str(talk.pk)) in looks()
+
+
+def test_somebody_is_taken_out_with_an_event(talk: Talk, olga: Browser) -> None:
+    before = talk.last_seq
+    olga.act("member", "remove", member(talk, "ben"))
+    assert "1 member: taken out." in olga.told("member")
+    assert talk.types(before) == ["session.member_removed"]
+
+
+def test_no_session_loses_its_last_owner(talk: Talk, olga: Browser) -> None:
+    for action in ("make_member", "remove"):
+        olga.act("member", action, member(talk, "ada"))
+        assert "1 member: not done: A session needs an owner" in olga.told("member")
+    assert member(talk, "ada").role == "owner"
+
+
+def test_members_are_not_deleted_past_their_events(talk: Talk, olga: Browser) -> None:
+    olga.get(f"/admin/chat/member/{member(talk, 'ben').pk}/delete/", 403)
+    page = olga.get("/admin/chat/member/")
+    assert "delete_selected" not in page and "make_owner" in page
