@@ -1,7 +1,7 @@
-"""Who is at the door: JWT, ticket or cookie, on HTTP and on the socket; and whether they may still stay.
+"""Who is at the door: JWT, API key, ticket or cookie, on HTTP and on the socket; and whether they may still stay.
 
-A credential is looked at again every few seconds while a socket lives: a token runs out, a person signs out, changes
-the password or is made inactive.
+A credential is looked at again every few seconds while a socket or a stream lives: a token runs out, a key is deleted,
+a person signs out, changes the password or is made inactive.
 """
 
 import time
@@ -17,7 +17,7 @@ from django.http.cookie import parse_cookie
 from rest_framework_simplejwt.authentication import JWTAuthentication
 from rest_framework_simplejwt.exceptions import AuthenticationFailed, InvalidToken, TokenError
 
-from chat.actions import tickets
+from chat.actions import api_keys, tickets
 from chat.errors import ForbiddenOrigin, NotAuthenticated
 from chat.models import User
 
@@ -28,20 +28,9 @@ BEARER_SUBPROTOCOL = "bearer."
 Scope = dict[str, Any]
 
 
-class BearerAuthentication(JWTAuthentication):
-    """`Authorization: Bearer <jwt>`. Asks for a credential, so that DRF answers 401 and not 403."""
-
-    def authenticate_header(self, request: Any) -> str:
-        return "Bearer"
-
-
-_jwt = BearerAuthentication()
-_sessions = import_module(settings.SESSION_ENGINE)
-
-
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """What a socket was opened with."""
+    """What a socket or a stream was opened with."""
 
     user: User
     expires_at: float | None = None  # seconds since the epoch
@@ -51,6 +40,34 @@ class Credential:
     @property
     def is_cookie(self) -> bool:
         return self.session_key is not None
+
+
+class BearerAuthentication(JWTAuthentication):
+    """`Authorization: Bearer <jwt or API key>`. Asks for a credential, so that DRF answers 401 and not 403."""
+
+    def authenticate(self, request: Any) -> Any:
+        header = self.get_header(request)
+        token = None if header is None else self.get_raw_token(header)
+        if token is None:
+            return None
+        credential = _of_token(token.decode("latin-1"))
+        if credential is None:
+            raise AuthenticationFailed
+        return credential.user, credential
+
+    def authenticate_header(self, request: Any) -> str:
+        return "Bearer"
+
+
+_jwt = BearerAuthentication()
+_sessions = import_module(settings.SESSION_ENGINE)
+
+
+def credential_of(request: HttpRequest, user: User, proof: object) -> Credential:
+    """What an HTTP request was made with: `proof` is what its authenticator found."""
+    if isinstance(proof, Credential):
+        return proof
+    return Credential(user, session_key=request.session.session_key)
 
 
 def identify(scope: Scope) -> Credential:
@@ -113,6 +130,9 @@ def _from_cookie(headers: dict[bytes, str]) -> Credential | None:
 
 
 def _of_token(token: str) -> Credential | None:
+    if token.startswith(api_keys.PREFIX):
+        owner = api_keys.user_of_key(token)
+        return None if owner is None else Credential(owner, token=token)
     try:
         checked = _jwt.get_validated_token(token.encode())
         user = _jwt.get_user(checked)

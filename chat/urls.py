@@ -4,7 +4,20 @@ from typing import Any
 
 from django.urls import URLPattern, path, re_path
 
-from chat.api import agents, auth, events, health, home, interrupts, members, messages, runs, sessions, tickets
+from chat.api import (
+    agents,
+    api_keys,
+    auth,
+    events,
+    health,
+    home,
+    interrupts,
+    members,
+    messages,
+    runs,
+    sessions,
+    tickets,
+)
 from chat.api.doors import Door
 from chat.api.errors import unknown_path
 
@@ -25,6 +38,8 @@ urlpatterns: list[URLPattern] = [
     *at("api/auth/token/revoke", auth.TokenRevoke),
     *at("api/ws-tickets", tickets.Tickets),
     *at("api/me", auth.Me),
+    *at("api/api-keys", api_keys.ApiKeys),
+    *at("api/api-keys/<uuid:key_id>", api_keys.OneApiKey),
     *at("api/sessions", sessions.Sessions),
     *at(SESSION, sessions.Session),
     *at(f"{SESSION}/close", sessions.Close),

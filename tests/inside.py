@@ -29,7 +29,7 @@ from chat.protocol.commands import NewMember, NewMessage, NewSession
 from tests.fold import Fold, differences
 from tests.processes import PATIENCE, eventually
 
-TABLES = ["event", "usage", "member", "ticket", "message", "run", "chatsession", "worker", "user"]
+TABLES = ["event", "usage", "member", "ticket", "apikey", "message", "run", "chatsession", "worker", "user"]
 WAIT_S = 10 * PATIENCE
 
 

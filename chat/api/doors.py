@@ -18,6 +18,7 @@ from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from chat.api.errors import error_response
+from chat.auth import Credential, credential_of
 from chat.database import reading
 from chat.errors import InvalidInput, MethodNotAllowed, NotAuthenticated, TooLarge
 from chat.models import User
@@ -42,11 +43,12 @@ class Door(View):
     """An endpoint: one async method for each HTTP method that it takes.
 
     A method is given the parts of the path by name, `query: SomeQuery` and `body: SomeBody` if it asks for them, read
-    and checked; who asks is `self.user`.
+    and checked; who asks is `self.user`, by `self.credential`.
     """
 
     signed_in = True  # whether one must be
     user: User
+    credential: Credential
 
     @classmethod
     def as_view(cls, **initkwargs: Any) -> Any:
@@ -69,7 +71,8 @@ class Door(View):
         if handler is None:
             raise MethodNotAllowed
         if self.signed_in:
-            self.user = await reading(identify, request)
+            self.credential = await reading(identify, request)
+            self.user = self.credential.user
         query, body = _wanted(getattr(type(self), method.lower()))
         if query is not None:
             parts["query"] = _read_query(request, query)
@@ -95,13 +98,13 @@ class Unread(BaseParser):
         return {}
 
 
-def identify(request: HttpRequest) -> User:
+def identify(request: HttpRequest) -> Credential:
     """Who asks, by any of the credentials that the settings name. In a database thread. Raises `NotAuthenticated`."""
     asked = Request(request, parsers=[Unread()], authenticators=APIView().get_authenticators())
     user = asked.user  # of a cookie a lazy stand-in, which was looked up just now and passes for a User
     if not isinstance(user, User):
         raise NotAuthenticated
-    return user
+    return credential_of(request, user, asked.auth)
 
 
 def _read_query(request: HttpRequest, shape: type[B]) -> B:

@@ -74,6 +74,10 @@ class SessionChange(Body):
     status: Literal["completed"] | None = None
 
 
+class NewApiKey(Body):
+    name: Annotated[str, StringConstraints(min_length=1, max_length=120), AfterValidator(_not_blank)]
+
+
 class NewMember(Body):
     username: Annotated[str, StringConstraints(min_length=1, max_length=150)]
     role: Literal["owner", "member", "viewer"] = "member"

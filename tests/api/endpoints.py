@@ -40,6 +40,9 @@ OF_NO_SESSION = [
     Endpoint("POST", "/api/sessions/", {}),
     Endpoint("GET", "/api/interrupts/"),
     Endpoint("POST", "/api/interrupts/{session_id}/resolve/", {"answer": {"approved": True}}),
+    Endpoint("GET", "/api/api-keys/"),
+    Endpoint("POST", "/api/api-keys/", {"name": "a program"}),
+    Endpoint("DELETE", "/api/api-keys/{session_id}/"),
     Endpoint("GET", "/api/agents/"),
     Endpoint("GET", "/api/agents/assistant/"),
 ]

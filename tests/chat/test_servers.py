@@ -13,6 +13,7 @@ import time
 import urllib.request
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -238,6 +239,17 @@ async def test_a_user_who_is_made_inactive_is_shown_out(stack: Stack, web: Web, 
     stack.ask("User.objects.filter(pk=who).update(is_active=False)", who=ada.user_id)
     assert await client.closed_with() == 4401
     await client.close()
+
+
+async def test_a_deleted_key_closes_its_socket(web: Web, ada: Person) -> None:
+    async with Client([web.url], ada) as owner:
+        made = await owner.post("/api/api-keys/", {"name": "A program"})
+        program = Client([web.url], replace(ada, token=made["key"]), by="subprotocol")
+        await program.connect()
+        assert program.hello and program.hello["data"]["user"]["user_id"] == ada.user_id
+        await owner.call("DELETE", f"/api/api-keys/{made['key_id']}/")
+        assert await program.closed_with() == 4401
+        await program.close()
 
 
 async def test_frames_that_are_too_large(web: Web, ada: Person) -> None:
