@@ -172,7 +172,7 @@ class ChatConsumer(AsyncConsumer):
                 if not await reading(auth.is_still_good, credential):
                     await self._close(NOT_SIGNED_IN, NotAuthenticated("The sign-in has ended."))
                     return
-                await reading(limits.hold_socket, credential.user.pk, self.socket_id)
+                await reading(limits.keep_socket, credential.user.pk, self.socket_id)
             except (AnyDatabaseError, ChatError) as problem:
                 log.warning("a credential could not be checked: %s", type(problem).__name__)
 

@@ -78,7 +78,7 @@ def give_back(spent: Spent | None) -> None:
 
 
 def hold_socket(user_id: object, socket_id: str) -> None:
-    """Count an open socket; again and again while it lives. Raises `TooManyConnections`."""
+    """Count an open socket. Raises `TooManyConnections`."""
     limit = settings.CHAT_SOCKETS_PER_USER
     if not limit:
         return
@@ -91,6 +91,12 @@ def hold_socket(user_id: object, socket_id: str) -> None:
     if _ask(HOLD, key, limit, socket_id, int(SOCKET_TTL_S)) == 0:
         _forget(key, socket_id)
         raise TooManyConnections
+
+
+def keep_socket(user_id: object, socket_id: str) -> None:
+    """Say that a socket still lives, again and again. Nothing where it was released meanwhile, by another thread."""
+    if socket_id in _sockets.get(f"chat:sockets:{user_id}", ()):
+        hold_socket(user_id, socket_id)
 
 
 def release_socket(user_id: object, socket_id: str) -> None:

@@ -1,15 +1,18 @@
-"""What has to be known of the ASGI servers underneath: how much they still hold for a socket, and how they go down.
+"""What has to be known of the ASGI servers underneath: how much they still hold for a client, and how they go down.
 
 Daphne never makes a sender wait, drops its sockets without a word on SIGTERM and has no lifespan. Its protocol object
 is within reach of the outermost application, though: `aware` keeps it, reads its transport's backlog, and says goodbye
-before the reactor ends.
+before the reactor ends. Uvicorn makes senders wait; on SIGTERM it waits for responses that have no end.
 """
 
 import asyncio
+import signal
 import sys
+import threading
 import weakref
 from collections.abc import Awaitable, Callable
-from functools import lru_cache
+from functools import lru_cache, partial
+from types import FrameType
 from typing import Any
 
 from autobahn.exception import Disconnected
@@ -36,16 +39,25 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _protocols: "weakref.WeakSet[Any]" = weakref.WeakSet()
+_goodbyes: dict[Callable[[], None], asyncio.AbstractEventLoop] = {}
 
 
 def aware(application: Application) -> Application:
-    """Give every socket's scope `chat.drained`: it returns when the server holds little for that socket."""
+    """Give every scope `chat.drained`, which returns when the server holds little for that client.
+
+    And every request's `chat.drop`: it hangs up, whatever the server still holds.
+    """
 
     async def outermost(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "websocket":
-            daphnes: Any = next(iter(getattr(send, "args", ())), None)
-            if not hasattr(daphnes, "transport"):
-                scope["chat.drained"] = _at_once  # send() itself waits
+        daphnes: Any = next(iter(getattr(send, "args", ())), None)
+        is_daphnes = hasattr(daphnes, "transport")
+        if scope["type"] == "http":
+            if is_daphnes and all(hasattr(daphnes.transport, name) for name in BACKLOG):
+                scope["chat.drained"] = lambda: _drained(daphnes)
+            scope["chat.drop"] = lambda: _drop(daphnes if is_daphnes else getattr(send, "__self__", None))
+        elif scope["type"] == "websocket":
+            if not is_daphnes:
+                scope["chat.drained"] = at_once  # send() itself waits
             else:
                 _protocols.add(daphnes)
                 daphnes.failByDrop = False  # too large a frame is told so (1009), not dropped without a word
@@ -90,8 +102,16 @@ def _frame(text: str) -> bytes:
 _small_frame = lru_cache(maxsize=64)(_frame)
 
 
-async def _at_once() -> None:
+async def at_once() -> None:
     return None
+
+
+def _drop(connection: Any) -> None:
+    """Hang up on a request: what daphne or uvicorn has of it knows its transport."""
+    transport = getattr(connection, "transport", None)
+    abort = getattr(transport, "abortConnection", None) or getattr(transport, "abort", None)
+    if abort is not None:
+        abort()
 
 
 async def _drained(daphnes: Any) -> None:
@@ -131,10 +151,27 @@ class Unseen:
             await self._spoke.wait()
 
 
+def on_goodbye(call: Callable[[], None]) -> None:
+    """Have a call made, on this event loop, when the server goes down; until `off_goodbye`."""
+    _watch_signals()
+    _goodbyes[call] = asyncio.get_running_loop()
+
+
+def off_goodbye(call: Callable[[], None]) -> None:
+    _goodbyes.pop(call, None)
+
+
+def _end_requests() -> None:
+    """Likewise end the requests that would not end by themselves. A signal's handler may call it."""
+    for call, loop in tuple(_goodbyes.items()):
+        loop.call_soon_threadsafe(call)
+
+
 def say_goodbye() -> Any:
     """Tell every socket of this process to come back in a moment, and close it."""
     from twisted.internet import defer
 
+    _end_requests()
     goodbye = protocol.error(None, Unavailable("The server restarts.", retry_after_s=1.0))
     for daphnes in list(_protocols):
         if daphnes.state == daphnes.STATE_OPEN:
@@ -151,6 +188,21 @@ def watch_shutdown() -> None:
     """Under daphne, say goodbye before the reactor ends. At import: ours must come before daphne's own trigger."""
     if "twisted.internet.reactor" in sys.modules:
         _reactor().addSystemEventTrigger("before", "shutdown", say_goodbye)
+
+
+def _watch_signals() -> None:
+    """Under uvicorn, which tells nobody in time, come before its own handlers. Once it runs: they are there by then."""
+    if "twisted.internet.reactor" in sys.modules or threading.current_thread() is not threading.main_thread():
+        return
+    for number in (signal.SIGINT, signal.SIGTERM):
+        theirs = signal.getsignal(number)
+        if getattr(theirs, "__module__", None) == "uvicorn.server":
+            signal.signal(number, partial(_leave_too, theirs))
+
+
+def _leave_too(theirs: Any, number: int, frame: FrameType | None) -> None:
+    _end_requests()
+    theirs(number, frame)
 
 
 def _reactor() -> Any:

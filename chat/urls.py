@@ -15,6 +15,7 @@ from chat.api import (
     members,
     messages,
     runs,
+    schema,
     sessions,
     tickets,
 )
@@ -22,9 +23,9 @@ from chat.api.doors import Door
 from chat.api.errors import unknown_path
 
 
-def at(route: str, door: type[Door]) -> list[URLPattern]:
+def at(route: str, door: type[Door], name: str | None = None) -> list[URLPattern]:
     view: Any = door.as_view()
-    return [path(f"{route}/", view), path(route, view)]
+    return [path(f"{route}/", view, name=name), path(route, view)]
 
 
 SESSION = "api/sessions/<uuid:session_id>"
@@ -56,6 +57,9 @@ urlpatterns: list[URLPattern] = [
     *at("api/interrupts/<uuid:interrupt_id>/resolve", interrupts.Resolve),
     *at("api/agents", agents.Agents),
     *at("api/agents/<str:name>", agents.OneAgent),
+    *at("api/schema", schema.Schema, name="schema"),
+    path("api/docs", home.docs),
+    path("api/docs/", home.docs, name="docs"),
     re_path(r"^api(?:/|$)", unknown_path),
     path("login", home.sign_in),
     path("login/", home.sign_in, name="login"),

@@ -65,6 +65,7 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "rest_framework",
     "rest_framework_simplejwt.token_blacklist",
+    "drf_spectacular_sidecar",  # the files of Swagger UI
     "chat",
 ]
 MIDDLEWARE = [  # Django's and WhiteNoise's own, on the event loop

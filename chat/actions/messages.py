@@ -1,6 +1,6 @@
 """What people say, and the run that each message starts."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from uuid import UUID, uuid4
 
 from django.conf import settings
@@ -13,6 +13,7 @@ from chat.errors import Busy, Conflict, InvalidInput, NotAllowed, NotFound, Sess
 from chat.failpoints import failpoint
 from chat.models import Agent, ChatSession, Message, Run, User
 from chat.protocol.commands import NewMessage
+from chat.protocol.shapes import PostedData
 
 
 class Posted(NamedTuple):
@@ -20,7 +21,7 @@ class Posted(NamedTuple):
     run_id: UUID
     duplicate: bool
 
-    def as_data(self) -> dict[str, Any]:
+    def as_data(self) -> PostedData:
         return {"message_id": str(self.message_id), "run_id": str(self.run_id), "duplicate": self.duplicate}
 
 

@@ -15,6 +15,7 @@ from chat.errors import Conflict, InvalidInput, NotFound, SessionClosed
 from chat.failpoints import failpoint
 from chat.models import ChatSession, Message, Run, User
 from chat.protocol import Frame
+from chat.protocol.shapes import RunChangeData
 
 Status = Run.Status
 
@@ -26,7 +27,7 @@ class Outcome:
     run: Run
     frames: list[Frame]
 
-    def as_data(self) -> dict[str, Any]:
+    def as_data(self) -> RunChangeData:
         return {"run_id": str(self.run.pk), "status": self.run.status}
 
 

@@ -11,6 +11,7 @@ from rest_framework_simplejwt.utils import get_md5_hash_password
 from chat.actions.events import action
 from chat.errors import NotAuthenticated
 from chat.models import User
+from chat.protocol.shapes import TokensData
 
 INVALID = "The token is not valid, was used or has run out."
 
@@ -19,6 +20,9 @@ class Tokens(NamedTuple):
     access: str
     refresh: str
     expires_in_s: int  # of the access token
+
+    def as_data(self) -> TokensData:
+        return {"access": self.access, "refresh": self.refresh, "expires_in_s": self.expires_in_s}
 
 
 def issue_tokens(user: User) -> Tokens:

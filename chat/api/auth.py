@@ -4,15 +4,16 @@ from functools import cache, partial
 from typing import Annotated
 
 from django.contrib.auth import authenticate
-from django.http import HttpResponse
 from pydantic import StringConstraints
 
 from chat.actions import tokens
-from chat.api.doors import Door, done, reply
+from chat.api.answers import Answer, Done, raises
+from chat.api.doors import Door
 from chat.database import Pool, writing
 from chat.errors import NotAuthenticated
 from chat.models import User
 from chat.protocol.commands import Body
+from chat.protocol.shapes import MeData, TokensData
 
 
 class SignIn(Body):
@@ -33,28 +34,35 @@ def _doorkeepers() -> Pool:
 class Token(Door):
     signed_in = False
 
-    async def post(self, body: SignIn) -> HttpResponse:
+    @raises(NotAuthenticated)
+    async def post(self, body: SignIn) -> Answer[TokensData]:
+        """Sign in with a password, for a pair of tokens."""
         user = await _doorkeepers().run(partial(authenticate, username=body.username, password=body.password))
         if not isinstance(user, User):
             raise NotAuthenticated("The name or the password is wrong.")
-        return reply((await writing(tokens.issue_tokens, user))._asdict())
+        return Answer((await writing(tokens.issue_tokens, user)).as_data())
 
 
 class TokenRefresh(Door):
     signed_in = False
 
-    async def post(self, body: Refresh) -> HttpResponse:
-        return reply((await writing(tokens.rotate_token, body.refresh))._asdict())
+    @raises(NotAuthenticated)
+    async def post(self, body: Refresh) -> Answer[TokensData]:
+        """Exchange a refresh token, once, for the next pair."""
+        return Answer((await writing(tokens.rotate_token, body.refresh)).as_data())
 
 
 class TokenRevoke(Door):
     signed_in = False
 
-    async def post(self, body: Refresh) -> HttpResponse:
+    @raises(NotAuthenticated)
+    async def post(self, body: Refresh) -> Done:
+        """Make a refresh token worthless."""
         await writing(tokens.revoke_token, body.refresh)
-        return done()
+        return Done()
 
 
 class Me(Door):
-    async def get(self) -> HttpResponse:
-        return reply({**self.user.as_data(), "is_staff": self.user.is_staff})
+    async def get(self) -> Answer[MeData]:
+        """Tell who one is."""
+        return Answer({**self.user.as_data(), "is_staff": self.user.is_staff})

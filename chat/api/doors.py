@@ -9,7 +9,8 @@ from collections.abc import Awaitable, Callable
 from functools import cache
 from typing import Any, TypeVar, get_type_hints
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
 from django.views import View
 from django.views.decorators.csrf import csrf_exempt
 from pydantic import ConfigDict
@@ -24,13 +25,12 @@ from chat.errors import InvalidInput, MethodNotAllowed, NotAuthenticated, TooLar
 from chat.models import User
 from chat.protocol import read_body
 from chat.protocol.commands import Body, Nothing, clean_text, read_json
-from chat.protocol.frames import dumps
 
 BODY_MAX_BYTES = 1024 * 1024
 METHODS = ("GET", "POST", "PATCH", "DELETE")
 
 B = TypeVar("B", bound=Body)
-Handler = Callable[..., Awaitable[HttpResponse]]
+Handler = Callable[..., Awaitable[HttpResponseBase]]
 
 
 class Query(Body):
@@ -39,11 +39,18 @@ class Query(Body):
     model_config = ConfigDict(strict=False)
 
 
+class Headers(Query):
+    """The headers that a door listens to, by their aliases."""
+
+    model_config = ConfigDict(strict=False, extra="ignore")
+
+
 class Door(View):
     """An endpoint: one async method for each HTTP method that it takes.
 
-    A method is given the parts of the path by name, `query: SomeQuery` and `body: SomeBody` if it asks for them, read
-    and checked; who asks is `self.user`, by `self.credential`.
+    A method is given the parts of the path by name; `query: SomeQuery`, `headers: SomeHeaders` and `body: SomeBody` if
+    it asks for them, read and checked. Who asks is `self.user`, by `self.credential`. What it answers and refuses is
+    written at it too (`chat.api.answers`): the schema knows all of that from here.
     """
 
     signed_in = True  # whether one must be
@@ -55,9 +62,9 @@ class Door(View):
         # A cookie needs the token against forged requests too: the authenticator of cookies sees to it.
         return csrf_exempt(super().as_view(**initkwargs))
 
-    async def dispatch(self, request: HttpRequest, *args: Any, **parts: Any) -> HttpResponse:  # type: ignore[override]
+    async def dispatch(self, request: HttpRequest, *args: Any, **parts: Any) -> HttpResponseBase:  # type: ignore[override]
         try:
-            response = await self._answer(request, parts)
+            response: HttpResponseBase = await self._answer(request, parts)
         except Exception as problem:
             response = error_response(problem)
             if isinstance(problem, MethodNotAllowed):
@@ -65,7 +72,7 @@ class Door(View):
         response.headers["Cache-Control"] = "no-store"
         return response
 
-    async def _answer(self, request: HttpRequest, parts: dict[str, Any]) -> HttpResponse:
+    async def _answer(self, request: HttpRequest, parts: dict[str, Any]) -> HttpResponseBase:
         method = "GET" if request.method == "HEAD" else str(request.method)
         handler: Handler | None = getattr(self, method.lower(), None) if method in METHODS else None
         if handler is None:
@@ -73,9 +80,11 @@ class Door(View):
         if self.signed_in:
             self.credential = await reading(identify, request)
             self.user = self.credential.user
-        query, body = _wanted(getattr(type(self), method.lower()))
+        query, headers, body = wanted(getattr(type(self), method.lower()))
         if query is not None:
             parts["query"] = _read_query(request, query)
+        if headers is not None:
+            parts["headers"] = _read_headers(request, headers)
         if body is not None:
             parts["body"] = _read(request, body)
         elif method in {"POST", "PATCH"} and not _is_empty(request):
@@ -84,9 +93,10 @@ class Door(View):
 
 
 @cache
-def _wanted(handler: Handler) -> tuple[type[Query] | None, type[Body] | None]:
+def wanted(handler: Handler) -> tuple[type[Query] | None, type[Headers] | None, type[Body] | None]:
+    """What a method asks for."""
     hints = get_type_hints(handler)
-    return hints.get("query"), hints.get("body")
+    return hints.get("query"), hints.get("headers"), hints.get("body")
 
 
 class Unread(BaseParser):
@@ -111,6 +121,12 @@ def _read_query(request: HttpRequest, shape: type[B]) -> B:
     return read_body(shape, {clean_text(name): clean_text(str(value)) for name, value in request.GET.items()})
 
 
+def _read_headers(request: HttpRequest, shape: type[B]) -> B:
+    names = [str(field.alias) for field in shape.model_fields.values()]
+    given = {name: request.headers[name] for name in names if name in request.headers}
+    return read_body(shape, {name: clean_text(value) for name, value in given.items()})
+
+
 def _is_empty(request: HttpRequest) -> bool:
     return request.headers.get("Content-Length", "0") in {"", "0"} and not request.headers.get("Transfer-Encoding")
 
@@ -126,14 +142,3 @@ def _read(request: HttpRequest, shape: type[B]) -> B:
     if not text.strip():
         raise InvalidInput("The body is empty: a JSON object is expected.")
     return read_body(shape, read_json(text))
-
-
-def reply(data: object, status: int = 200) -> HttpResponse:
-    """Answer with JSON; `data` may be JSON text already."""
-    text = data if isinstance(data, str) else dumps(data)
-    return HttpResponse(text, content_type="application/json", status=status)
-
-
-def done() -> HttpResponse:
-    """Answer that it is done, and nothing more."""
-    return HttpResponse(status=204)

@@ -4,49 +4,49 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from functools import cache
-from typing import Any
 
 import redis
 from django.conf import settings
 from django.db import connection
-from django.http import HttpResponse
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from chat.api.doors import Door, reply
+from chat.api.answers import Answer, Down
+from chat.api.doors import Door
 from chat.database import Pool
 from chat.models import Worker
+from chat.protocol.shapes import AliveData, CheckData, ReadyData
 
 LIMIT_S = 2.0  # of each check
 FRESH_S = 1.0  # how long an answer serves all who ask
-
-Check = dict[str, Any]
 
 
 class Alive(Door):
     signed_in = False
 
-    async def get(self) -> HttpResponse:
-        return reply({"status": "ok"})
+    async def get(self) -> Answer[AliveData]:
+        """Answer while the process lives."""
+        return Answer({"status": "ok"})
 
 
 class Ready(Door):
     signed_in = False
 
-    async def get(self) -> HttpResponse:
+    async def get(self) -> Answer[ReadyData] | Down[ReadyData]:
+        """Tell whether it can work: degraded without Redis or a worker, down without the database."""
         found = await readiness.read()
-        return reply(found, 503 if found["status"] == "down" else 200)
+        return Down(found) if found["status"] == "down" else Answer(found)
 
 
 class Readiness:
     """What was found last, and the check under way: however many ask, one looks."""
 
     def __init__(self) -> None:
-        self._found: dict[str, Any] = {}
+        self._found: ReadyData = {"status": "down", "checks": {}}
         self._found_at = -FRESH_S
-        self._looking: asyncio.Task[dict[str, Any]] | None = None
+        self._looking: asyncio.Task[ReadyData] | None = None
 
-    async def read(self) -> dict[str, Any]:
+    async def read(self) -> ReadyData:
         if time.monotonic() - self._found_at < FRESH_S:
             return self._found
         loop = asyncio.get_running_loop()
@@ -54,7 +54,7 @@ class Readiness:
             self._looking = asyncio.ensure_future(self._look())
         return await asyncio.shield(self._looking)  # one who hangs up must not end it for the others
 
-    async def _look(self) -> dict[str, Any]:
+    async def _look(self) -> ReadyData:
         names = {"database": _ask_database, "redis": _ask_redis, "workers": _count_workers}
         checks = dict(zip(names, await asyncio.gather(*map(_timed, names.values())), strict=True))
         status = "ok"
@@ -67,7 +67,7 @@ class Readiness:
 readiness = Readiness()
 
 
-async def _timed(check: Callable[[], str]) -> Check:
+async def _timed(check: Callable[[], str]) -> CheckData:
     # Threads of their own: what they ask may hang, and neither they nor the others should wait for each other.
     asked = time.monotonic()
     try:

@@ -3,12 +3,12 @@
 from typing import Literal
 from uuid import UUID
 
-from django.http import HttpResponse
-
-from chat.api.doors import Door, reply
+from chat.api.answers import Answer, raises
+from chat.api.doors import Door
 from chat.api.pages import PageQuery
-from chat.errors import NotFound
+from chat.errors import AlreadyResolved, Expired, NotFound
 from chat.protocol.commands import Resolution
+from chat.protocol.shapes import InterruptData, PageData, ResolvedData
 
 
 class InterruptsQuery(PageQuery):
@@ -16,10 +16,13 @@ class InterruptsQuery(PageQuery):
 
 
 class Interrupts(Door):
-    async def get(self, query: InterruptsQuery) -> HttpResponse:
-        return reply({"results": [], "next": None, "previous": None})
+    async def get(self, query: InterruptsQuery) -> Answer[PageData[InterruptData]]:
+        """List the questions that people are asked."""
+        return Answer({"results": [], "next": None, "previous": None})
 
 
 class Resolve(Door):
-    async def post(self, interrupt_id: UUID, body: Resolution) -> HttpResponse:
+    @raises(AlreadyResolved, Expired)
+    async def post(self, interrupt_id: UUID, body: Resolution) -> Answer[ResolvedData]:
+        """Answer a question."""
         raise NotFound

@@ -2,52 +2,60 @@
 
 import asyncio
 import logging
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import UUID
 
 from django.db import DatabaseError
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
 from pydantic import Field
 
 from chat.actions import members, messages
-from chat.api.doors import Door, Query, reply
+from chat.api.answers import Accepted, Answer, raises
+from chat.api.doors import Door, Headers, Query
 from chat.api.pages import PageQuery, page
-from chat.api.waiting import until_over
+from chat.api.waiting import Wait, until_over
 from chat.database import read_snapshot, reading, writing
-from chat.errors import InvalidInput, NotFound, Unavailable
+from chat.errors import Busy, Conflict, InvalidInput, NotFound, RateLimited, SessionClosed, TooManyWaiting, Unavailable
 from chat.models import Message, Run, User
-from chat.protocol import read_body
-from chat.protocol.commands import NewMessage, clean_text
+from chat.protocol import MessageData, RunData, read_body
+from chat.protocol.commands import Key, NewMessage
+from chat.protocol.shapes import AnsweredData, PageData, PostedData
 
 log = logging.getLogger(__name__)
 
-WAIT_MAX_S = 60
-
 
 class PostQuery(Query):
-    wait: Annotated[float, Field(ge=0, le=WAIT_MAX_S, allow_inf_nan=False)] | None = None
+    wait: Wait | None = None
+
+
+class PostHeaders(Headers):
+    idempotency_key: Annotated[Key | None, Field(alias="Idempotency-Key")] = None
 
 
 class Messages(Door):
-    async def get(self, session_id: UUID, query: PageQuery) -> HttpResponse:
-        return reply(await reading(_list, self.request, self.user, session_id, query))
+    async def get(self, session_id: UUID, query: PageQuery) -> Answer[PageData[MessageData]]:
+        """List what was said, the newest first."""
+        return Answer(await reading(_list, self.request, self.user, session_id, query))
 
-    async def post(self, session_id: UUID, query: PostQuery, body: NewMessage) -> HttpResponse:
-        body = _with_key_of_header(self.request, body)
+    @raises(Busy, Conflict, SessionClosed, RateLimited, TooManyWaiting)
+    async def post(
+        self, session_id: UUID, query: PostQuery, headers: PostHeaders, body: NewMessage
+    ) -> Answer[AnsweredData] | Accepted[PostedData]:
+        """Say something, and wait for the answer if asked to: 202 where it is not there in time."""
+        body = _with_key_of_header(headers.idempotency_key, body)
         posted = await writing(messages.post_message, self.user, session_id, body)
-        answer = posted.as_data()
         if query.wait is not None and await _over_within(query.wait, self.user, session_id, posted.run_id):
-            return reply(answer | await reading(_read_answer, self.user, posted.run_id))
-        return reply(answer, 202)
+            run, said = await reading(_read_answer, self.user, posted.run_id)
+            return Answer({**posted.as_data(), "run": run, "reply": said})
+        return Accepted(posted.as_data())
 
 
-def _with_key_of_header(request: HttpRequest, body: NewMessage) -> NewMessage:
-    header = request.headers.get("Idempotency-Key")
-    if header is None:
+def _with_key_of_header(key: str | None, body: NewMessage) -> NewMessage:
+    if key is None:
         return body
-    if body.key is not None and body.key != header:
+    if body.key is not None and body.key != key:
         raise InvalidInput("key and Idempotency-Key differ.", fields={"key": "differs from Idempotency-Key"})
-    return read_body(NewMessage, {**body.model_dump(exclude_unset=True), "key": clean_text(header)})
+    return read_body(NewMessage, {**body.model_dump(exclude_unset=True), "key": key})
 
 
 async def _over_within(seconds: float, user: User, session_id: UUID, run_id: UUID) -> bool:
@@ -63,7 +71,7 @@ async def _over_within(seconds: float, user: User, session_id: UUID, run_id: UUI
     return True
 
 
-def _read_answer(user: User, run_id: UUID) -> dict[str, Any]:
+def _read_answer(user: User, run_id: UUID) -> tuple[RunData, MessageData | None]:
     """A run and, where it succeeded, what it said. Raises `NotFound`."""
     with read_snapshot():
         run = Run.objects.visible_to(user).filter(pk=run_id).first()
@@ -72,10 +80,10 @@ def _read_answer(user: User, run_id: UUID) -> dict[str, Any]:
         said = None
         if run.status == Run.Status.SUCCEEDED and run.answer_id is not None:
             said = Message.objects.filter(pk=run.answer_id).first()
-    return {"run": run.as_data(), "reply": said and said.as_data(show_key=False)}
+    return run.as_data(), None if said is None else said.as_data(show_key=False)
 
 
-def _list(request: HttpRequest, user: User, session_id: UUID, query: PageQuery) -> dict[str, Any]:
+def _list(request: HttpRequest, user: User, session_id: UUID, query: PageQuery) -> PageData[MessageData]:
     members.membership(user, session_id)
     rows = Message.objects.filter(session_id=session_id)
     return page(request, query, rows, ("-seq",), lambda row: row.as_data(show_key=row.user_id == user.pk))

@@ -16,10 +16,12 @@ from pydantic import Field
 
 from chat.api.doors import Query
 from chat.errors import InvalidInput
+from chat.protocol.shapes import PageData
 
 LIMIT, LIMIT_MAX = 50, 200
 
 M = TypeVar("M", bound=Model)
+D = TypeVar("D")
 Way = Literal["after", "before"]
 Limit = Annotated[int, Field(ge=1, le=LIMIT_MAX)]
 
@@ -34,8 +36,8 @@ def page(
     query: PageQuery,
     rows: QuerySet[M],
     order: tuple[str, ...],
-    shape: Callable[[M], Any],
-) -> dict[str, Any]:
+    shape: Callable[[M], D],
+) -> PageData[D]:
     """Read one page of rows. In a database thread.
 
     `order` names columns, all of them falling ("-") or all rising, that tell any two rows apart.

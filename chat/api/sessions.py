@@ -2,19 +2,23 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import UUID
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
 from pydantic import AfterValidator, AwareDatetime, StringConstraints
 
 from chat.actions import members, sessions
-from chat.api.doors import Door, done, reply
+from chat.api.answers import Answer, Created, Done, raises
+from chat.api.doors import Door
 from chat.api.pages import PageQuery, page
 from chat.database import read_snapshot, reading, writing
+from chat.errors import Conflict
 from chat.hub import read_membership
 from chat.models import ChatSession, Member, User
+from chat.protocol import SessionData
 from chat.protocol.commands import NewSession, SessionChange
+from chat.protocol.shapes import PageData, SessionPageData
 
 MESSAGES_SHOWN = 50
 
@@ -34,37 +38,45 @@ class SessionsQuery(PageQuery):
 
 
 class Sessions(Door):
-    async def get(self, query: SessionsQuery) -> HttpResponse:
-        return reply(await reading(_list, self.request, self.user, query))
+    async def get(self, query: SessionsQuery) -> Answer[PageData[SessionData]]:
+        """List one's sessions, the last active first."""
+        return Answer(await reading(_list, self.request, self.user, query))
 
-    async def post(self, body: NewSession) -> HttpResponse:
+    async def post(self, body: NewSession) -> Created[SessionData]:
+        """Begin a session."""
         session = await writing(sessions.create_session, self.user, body)
-        return reply(session.as_data(Member.Role.OWNER), 201)
+        return Created(session.as_data(Member.Role.OWNER))
 
 
 class Session(Door):
-    async def get(self, session_id: UUID) -> HttpResponse:
-        return reply(await reading(_show, self.user, session_id))
+    async def get(self, session_id: UUID) -> Answer[SessionPageData]:
+        """Show a session, with its newest messages and what is open, all of one moment."""
+        return Answer(await reading(_show, self.user, session_id))
 
-    async def patch(self, session_id: UUID, body: SessionChange) -> HttpResponse:
-        return reply(await writing(_changed, sessions.update_session, self.user, session_id, body))
+    @raises(Conflict)
+    async def patch(self, session_id: UUID, body: SessionChange) -> Answer[SessionData]:
+        """Change a session, or mark it as completed."""
+        return Answer(await writing(_changed, sessions.update_session, self.user, session_id, body))
 
-    async def delete(self, session_id: UUID) -> HttpResponse:
+    async def delete(self, session_id: UUID) -> Done:
+        """Remove a session and all that was said in it. Owners only."""
         await writing(sessions.delete_session, self.user, session_id)
-        return done()
+        return Done()
 
 
 class Close(Door):
-    async def post(self, session_id: UUID) -> HttpResponse:
-        return reply(await writing(_changed, sessions.close_session, self.user, session_id))
+    async def post(self, session_id: UUID) -> Answer[SessionData]:
+        """Take no more messages in a session."""
+        return Answer(await writing(_changed, sessions.close_session, self.user, session_id))
 
 
 class Reopen(Door):
-    async def post(self, session_id: UUID) -> HttpResponse:
-        return reply(await writing(_changed, sessions.reopen_session, self.user, session_id))
+    async def post(self, session_id: UUID) -> Answer[SessionData]:
+        """Take messages again in a session that was closed or completed."""
+        return Answer(await writing(_changed, sessions.reopen_session, self.user, session_id))
 
 
-def _list(request: HttpRequest, user: User, query: SessionsQuery) -> dict[str, Any]:
+def _list(request: HttpRequest, user: User, query: SessionsQuery) -> PageData[SessionData]:
     mine = Member.objects.filter(user=user).select_related("session").defer("session__summary")
     if query.status:
         mine = mine.filter(session__status=query.status)
@@ -78,7 +90,7 @@ def _list(request: HttpRequest, user: User, query: SessionsQuery) -> dict[str, A
     return page(request, query, mine, order, lambda member: member.session.as_data(member.role))
 
 
-def _show(user: User, session_id: UUID) -> dict[str, Any]:
+def _show(user: User, session_id: UUID) -> SessionPageData:
     """Raises `NotFound`."""
     with read_snapshot():
         session, reader = read_membership(user, session_id)
@@ -92,6 +104,6 @@ def _show(user: User, session_id: UUID) -> dict[str, Any]:
     }
 
 
-def _changed(change: Callable[..., ChatSession], user: User, session_id: UUID, *how: SessionChange) -> dict[str, Any]:
+def _changed(change: Callable[..., ChatSession], user: User, session_id: UUID, *how: SessionChange) -> SessionData:
     session = change(user, session_id, *how)
-    return dict(session.as_data(members.membership(user, session_id).role))
+    return session.as_data(members.membership(user, session_id).role)

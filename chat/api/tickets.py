@@ -1,14 +1,15 @@
 """Passes for WebSockets, for clients that cannot set headers there."""
 
-from django.http import HttpResponse
-
 from chat.actions import tickets
-from chat.api.doors import Door, reply
+from chat.api.answers import Created
+from chat.api.doors import Door
 from chat.database import writing
 from chat.protocol import time
+from chat.protocol.shapes import TicketData
 
 
 class Tickets(Door):
-    async def post(self) -> HttpResponse:
+    async def post(self) -> Created[TicketData]:
+        """Buy a pass that opens one WebSocket, within a minute."""
         ticket, expires_at = await writing(tickets.issue_ticket, self.user)
-        return reply({"ticket": ticket, "expires_at": time(expires_at)}, 201)
+        return Created({"ticket": ticket, "expires_at": time(expires_at)})

@@ -1,13 +1,21 @@
 """Requests that wait for something in a session: viewers of its hub, as sockets are. They hold no thread."""
 
 import asyncio
-from uuid import UUID
+from typing import Annotated
+from uuid import UUID, uuid4
 
+from pydantic import Field
+
+from chat import limits
 from chat.database import reading
 from chat.errors import ChatError
 from chat.hub import Viewer, hubs, read_membership
 from chat.models import Run, User
 from chat.protocol import Frame, Reader
+
+WAIT_MAX_S = 60
+
+Wait = Annotated[float, Field(ge=0, le=WAIT_MAX_S, allow_inf_nan=False)]  # seconds
 
 OVER = {"run.succeeded", "run.failed", "run.cancelled", "run.interrupted"}
 
@@ -39,6 +47,50 @@ async def until_over(user: User, session_id: UUID, run_id: UUID) -> None:
             await viewer.came.wait()
     finally:
         hubs.leave(hub, viewer)
+
+
+class NextEvent(Viewer):
+    """Waits until there is anything new in the log."""
+
+    def __init__(self, reader: Reader) -> None:
+        super().__init__(reader, seq=0)
+        self.came = asyncio.Event()
+
+    def on_event(self, frame: Frame) -> None:
+        self.came.set()
+
+    def on_removed(self, problem: ChatError | None) -> None:
+        self.came.set()
+
+
+async def hold(user: User, request_id: str) -> None:
+    """Count a request among the user's sockets, until `limits.release_socket`. Raises `TooManyConnections`."""
+    holding = asyncio.ensure_future(reading(limits.hold_socket, user.pk, request_id))
+    try:
+        await asyncio.shield(holding)
+    except asyncio.CancelledError:
+        # The thread goes on: what it counts for a client that is gone would stay counted.
+        holding.add_done_callback(lambda _: limits.release_socket(user.pk, request_id))
+        raise
+
+
+async def until_event(user: User, session_id: UUID, after: int) -> None:
+    """Return when the log goes beyond a number, or can be followed no more.
+
+    Raises `NotFound`, `InvalidInput`, `TooOld`, `TooManyConnections`, `Unavailable`.
+    """
+    session, reader = await reading(read_membership, user, session_id)
+    request_id = uuid4().hex
+    try:
+        await hold(user, request_id)  # who asks with so many at once is bounded here
+        viewer = NextEvent(reader)
+        hub = await hubs.join(viewer, session, after)
+        try:
+            await viewer.came.wait()
+        finally:
+            hubs.leave(hub, viewer)
+    finally:
+        limits.release_socket(user.pk, request_id)
 
 
 def _is_over(run_id: UUID) -> bool:

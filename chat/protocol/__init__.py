@@ -1,7 +1,7 @@
 """The wire, typed: commands in, frames and shapes out. Nothing else knows what a frame looks like."""
 
 from chat.protocol.commands import COMMANDS, Command, read_body, read_command
-from chat.protocol.frames import Delta, Frame, Reader, error, live, ok, pong, ready, typing
+from chat.protocol.frames import Delta, Frame, Reader, error, live, ok, pong, ready, server_sent, typing
 from chat.protocol.shapes import (
     AgentData,
     ApiKeyData,
@@ -37,6 +37,7 @@ __all__ = [
     "read_body",
     "read_command",
     "ready",
+    "server_sent",
     "text_or_none",
     "time",
     "time_or_none",

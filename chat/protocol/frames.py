@@ -6,6 +6,7 @@ A durable frame is serialised once, for all its readers. Two values differ by re
 """
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -172,6 +173,18 @@ def live(
             "data": data,
         }
     )
+
+
+_HEAD = re.compile(r'\{"type":"([^"]+)",.*?"seq":(\d+|null),')
+
+
+def server_sent(text: str) -> str:
+    """A frame as an event of an EventSource. What is in the log has an id: it is what one resumes from."""
+    head = _HEAD.match(text)
+    assert head is not None, "a frame begins with its head"
+    kind, seq = head.groups()
+    name = "" if seq == "null" else f"id: {seq}\n"
+    return f"{name}event: {kind}\ndata: {text}\n\n"
 
 
 def ready(user: object, heartbeat_s: float, limits: dict[str, Any], at: datetime) -> str:

@@ -1,7 +1,23 @@
-"""What a row looks like on the wire. Times are ISO 8601 in UTC with Z, ids are UUIDs named for their noun."""
+"""What a row looks like on the wire. Times are ISO 8601 in UTC with Z, ids are UUIDs named for their noun.
+
+The types are those of Python; what is annotated beside them is for the schema.
+"""
 
 from datetime import UTC, datetime
-from typing import Any, TypedDict
+from typing import Annotated, Any, Generic, NotRequired, TypeVar
+
+from pydantic import Field
+from typing_extensions import TypedDict
+
+T = TypeVar("T")
+
+
+def one_of(*words: str) -> Any:
+    return Field(json_schema_extra={"enum": list(words)})
+
+
+Id = Annotated[str, Field(json_schema_extra={"format": "uuid"})]
+Time = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
 
 
 def time(at: datetime) -> str:
@@ -17,13 +33,13 @@ def text_or_none(value: object) -> str | None:
 
 
 class UserData(TypedDict):
-    user_id: str
+    user_id: Id
     username: str
     name: str
 
 
 class AuthorData(TypedDict):
-    kind: str  # user, agent or system
+    kind: Annotated[str, one_of("user", "agent", "system")]
     name: str
     title: str
     avatar: str
@@ -31,8 +47,8 @@ class AuthorData(TypedDict):
 
 
 class MemberData(UserData):
-    role: str  # owner, member or viewer
-    created_at: str
+    role: Annotated[str, one_of("owner", "member", "viewer")]
+    created_at: Time
 
 
 class AgentData(TypedDict):
@@ -44,48 +60,48 @@ class AgentData(TypedDict):
     llm: str  # empty: the server's own
     mode: str
     enabled: bool
-    created_at: str
-    updated_at: str
+    created_at: Time
+    updated_at: Time
 
 
 class ApiKeyData(TypedDict):
-    key_id: str
+    key_id: Id
     name: str
     start: str  # of the key, to recognise it by
-    created_at: str
-    used_at: str | None
+    created_at: Time
+    used_at: Time | None
 
 
 class SessionData(TypedDict):
-    session_id: str
+    session_id: Id
     title: str
-    status: str  # new, active, interrupted, waiting, completed or closed
+    status: Annotated[str, one_of("new", "active", "interrupted", "waiting", "completed", "closed")]
     agent: str
-    incident_id: str | None
-    parent_id: str | None
+    incident_id: Id | None
+    parent_id: Id | None
     metadata: dict[str, Any]
-    my_role: str | None
+    my_role: Annotated[str, one_of("owner", "member", "viewer")] | None
     last_seq: int
-    created_at: str
-    updated_at: str
+    created_at: Time
+    updated_at: Time
 
 
 class MessageData(TypedDict):
-    message_id: str
-    session_id: str
-    run_id: str | None  # of a user's message: the run that it started
-    parent_id: str | None
+    message_id: Id
+    session_id: Id
+    run_id: Id | None  # of a user's message: the run that it started
+    parent_id: Id | None
     key: str | None  # shown to its author alone
-    role: str  # user, assistant, system or tool
+    role: Annotated[str, one_of("user", "assistant", "system", "tool")]
     author: AuthorData
     kind: str  # text, error, notice, …
     category: str  # chat or agent
     content: str
     data: dict[str, Any]
     attachments: list[Any]
-    created_at: str
-    updated_at: str
-    deleted_at: str | None
+    created_at: Time
+    updated_at: Time
+    deleted_at: Time | None
 
 
 class UsageData(TypedDict):
@@ -94,11 +110,20 @@ class UsageData(TypedDict):
     cost_usd: float
 
 
+class RunErrorData(TypedDict):
+    code: str
+    message: str
+    temporary: bool
+
+
+RunStatus = Annotated[str, one_of("queued", "running", "interrupted", "succeeded", "failed", "cancelled")]
+
+
 class RunData(TypedDict):
-    run_id: str
-    session_id: str
-    message_id: str | None  # of its answer, reserved when the run starts; null before
-    status: str  # queued, running, interrupted, succeeded, failed or cancelled
+    run_id: Id
+    session_id: Id
+    message_id: Id | None  # of its answer, reserved when the run starts; null before
+    status: RunStatus
     position: int  # the order among the runs of its session
     attempt: int
     crashes: int
@@ -106,10 +131,119 @@ class RunData(TypedDict):
     llm: str
     fallback_status: str | None
     usage: UsageData
-    error: dict[str, Any] | None  # code, message, temporary
-    queued_at: str
-    started_at: str | None
-    interrupted_at: str | None
-    succeeded_at: str | None
-    failed_at: str | None
-    cancelled_at: str | None
+    error: RunErrorData | None
+    queued_at: Time
+    started_at: Time | None
+    interrupted_at: Time | None
+    succeeded_at: Time | None
+    failed_at: Time | None
+    cancelled_at: Time | None
+
+
+class InterruptData(TypedDict):
+    interrupt_id: Id
+    session_id: Id
+    run_id: Id
+    reason: Annotated[str, one_of("approval", "question", "choice")]
+    prompt: str
+    payload: dict[str, Any]
+    answer_schema: dict[str, Any]
+    status: Annotated[str, one_of("open", "resolved", "expired", "withdrawn")]
+    answer: dict[str, Any] | None
+    resolved_by: Id | None
+    expires_at: Time | None
+    created_at: Time
+
+
+class FrameData(TypedDict):
+    type: str
+    session_id: Id | None
+    run_id: Id | None
+    seq: int | None  # of what is in the log
+    at: Time | None
+    data: dict[str, Any]
+
+
+class ErrorData(TypedDict):
+    code: str
+    message: str  # for people
+    temporary: bool
+    retry_after_s: NotRequired[float]
+    fields: NotRequired[dict[str, str]]  # what is wrong with which
+
+
+# --- what only HTTP answers -------------------------------------------------------------------------------------------
+class ErrorBody(TypedDict):
+    error: ErrorData
+
+
+class PageData(TypedDict, Generic[T]):
+    results: list[T]
+    next: str | None
+    previous: str | None
+
+
+class MeData(UserData):
+    is_staff: bool
+
+
+class TokensData(TypedDict):
+    access: str
+    refresh: str
+    expires_in_s: int  # of the access token
+
+
+class TicketData(TypedDict):
+    ticket: str
+    expires_at: Time
+
+
+class NewApiKeyData(ApiKeyData):
+    key: str  # this once
+
+
+class SessionPageData(SessionData):
+    messages: list[MessageData]  # the newest, oldest first
+    runs: list[RunData]  # the open ones
+    interrupts: list[InterruptData]  # the open ones
+
+
+class PostedData(TypedDict):
+    message_id: Id
+    run_id: Id
+    duplicate: bool
+
+
+class AnsweredData(PostedData):
+    run: RunData
+    reply: MessageData | None
+
+
+class RunChangeData(TypedDict):
+    run_id: Id
+    status: RunStatus
+
+
+class ResolvedData(TypedDict):
+    interrupt_id: Id
+    run_id: Id
+
+
+class EventsData(TypedDict):
+    results: list[FrameData]
+    last_seq: int
+
+
+class AliveData(TypedDict):
+    status: Annotated[str, one_of("ok")]
+
+
+class CheckData(TypedDict):
+    status: Annotated[str, one_of("ok", "down")]
+    latency_ms: float
+    detail: str
+
+
+class ReadyData(TypedDict):
+    status: Annotated[str, one_of("ok", "degraded", "down")]
+    checks: dict[str, CheckData]

@@ -12,8 +12,8 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from chat.actions import api_keys
-from chat.auth import is_still_good
 from chat.auth import identify as at_the_socket
+from chat.auth import is_still_good
 from chat.errors import NotAuthenticated
 from chat.models import ApiKey, User
 from tests.api.conftest import Caller
@@ -26,8 +26,8 @@ async def new_key(who: Caller, name: str = "A program") -> tuple[str, str]:
     return made["key_id"], made["key"]
 
 
-def with_key(key: str) -> dict[str, str]:
-    return {"Authorization": f"Bearer {key}"}
+def bearer(key: str) -> str:
+    return f"Bearer {key}"
 
 
 @pytest.mark.postgres
@@ -53,11 +53,11 @@ async def test_keys_are_listed_newest_first_and_in_pages(ada: Caller) -> None:
 @pytest.mark.postgres
 async def test_a_key_opens_the_doors_until_it_is_deleted(ada: Caller, nobody: Caller) -> None:
     key_id, key = await new_key(ada)
-    assert (await nobody.get("/api/me/", **with_key(key)))["username"] == "ada"
-    session_id = (await nobody.post("/api/sessions/", {}, 201, **with_key(key)))["session_id"]
+    assert (await nobody.get("/api/me/", Authorization=bearer(key)))["username"] == "ada"
+    session_id = (await nobody.post("/api/sessions/", {}, 201, Authorization=bearer(key)))["session_id"]
     await ada.get(f"/api/sessions/{session_id}/")
-    await nobody.call("DELETE", f"{KEYS}{key_id}/", None, 204, **with_key(key))
-    assert await nobody.refused("GET", "/api/me/", **with_key(key)) == (401, "not_authenticated")
+    await nobody.call("DELETE", f"{KEYS}{key_id}/", None, 204, Authorization=bearer(key))
+    assert await nobody.refused("GET", "/api/me/", Authorization=bearer(key)) == (401, "not_authenticated")
     assert await ada.refused("DELETE", f"{KEYS}{key_id}/") == (404, "not_found")
 
 
@@ -65,20 +65,20 @@ async def test_what_is_almost_a_key_opens_nothing(ada: Caller, nobody: Caller) -
     _, key = await new_key(ada)
     digest = (await ApiKey.objects.aget()).digest
     for other in (key[:-1], key + "x", key.removeprefix("ck_"), "ck_", f"ck_{digest}", key.upper(), "ck_\xff"):
-        assert await nobody.refused("GET", "/api/me/", **with_key(other)) == (401, "not_authenticated")
+        assert await nobody.refused("GET", "/api/me/", Authorization=bearer(other)) == (401, "not_authenticated")
 
 
 async def test_somebody_elses_key_is_not_found(ada: Caller, eve: Caller, nobody: Caller) -> None:
     key_id, key = await new_key(ada)
     assert (await eve.get(KEYS))["results"] == []
     assert await eve.refused("DELETE", f"{KEYS}{key_id}/") == (404, "not_found")
-    await nobody.get("/api/me/", **with_key(key))
+    await nobody.get("/api/me/", Authorization=bearer(key))
 
 
 async def test_a_key_of_somebody_made_inactive_opens_nothing(ada: Caller, nobody: Caller) -> None:
     _, key = await new_key(ada)
     await User.objects.filter(pk=ada.id).aupdate(is_active=False)
-    assert await nobody.refused("GET", "/api/me/", **with_key(key)) == (401, "not_authenticated")
+    assert await nobody.refused("GET", "/api/me/", Authorization=bearer(key)) == (401, "not_authenticated")
 
 
 async def test_a_name_is_asked_for_and_bounded(ada: Caller) -> None:
@@ -104,15 +104,21 @@ async def test_the_use_of_a_key_is_noted_about_once_a_minute(
     assert (await ada.get(KEYS))["results"][0]["used_at"] is None
     written = []
     update = QuerySet.update
-    monkeypatch.setattr(QuerySet, "update", lambda rows, **values: written.append(values) or update(rows, **values))
+
+    def noted(rows: QuerySet[ApiKey], **values: object) -> int:
+        written.append(values)
+        return update(rows, **values)
+
+    monkeypatch.setattr(QuerySet, "update", noted)
     for _ in range(5):
-        await nobody.get("/api/me/", **with_key(key))
+        await nobody.get("/api/me/", Authorization=bearer(key))
     assert len(written) == 1
     used_at = (await ApiKey.objects.aget()).used_at
     assert used_at is not None and timezone.now() - used_at < timedelta(minutes=1)
     await ApiKey.objects.aupdate(used_at=used_at - timedelta(seconds=61))
-    await nobody.get("/api/me/", **with_key(key))
-    assert (await ApiKey.objects.aget()).used_at > used_at
+    await nobody.get("/api/me/", Authorization=bearer(key))
+    used_again_at = (await ApiKey.objects.aget()).used_at
+    assert used_again_at is not None and used_again_at > used_at
 
 
 async def test_a_key_opens_though_its_use_cannot_be_noted(
@@ -123,7 +129,7 @@ async def test_a_key_opens_though_its_use_cannot_be_noted(
 
     _, key = await new_key(ada)
     monkeypatch.setattr(QuerySet, "update", locked)
-    await nobody.get("/api/me/", **with_key(key))
+    await nobody.get("/api/me/", Authorization=bearer(key))
 
 
 @pytest.mark.parametrize("way", ["header", "subprotocol"])

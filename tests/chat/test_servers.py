@@ -60,8 +60,8 @@ class Web(Process):
 
     def lets_go(self) -> None:
         """Wait until nothing is left of any socket."""
-        kept = ("hubs", "viewers", "tasks")
-        eventually(lambda: [self.holds()[name] for name in kept] == [0, 0, 0], "everything is let go", WAIT_S)
+        kept = ("hubs", "viewers", "tasks", "connections")
+        eventually(lambda: [self.holds()[name] for name in kept] == [0, 0, 0, 0], "everything is let go", WAIT_S)
 
 
 @pytest.fixture(scope="module")

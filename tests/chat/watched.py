@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import json
+import weakref
 from typing import Any
 
 from chatproject.asgi import application as application_of_ours  # isort: skip - it sets Django up
 
-from chat import auth, consumers, servers, writer
+from chat import auth, consumers, limits, servers, writer
+from chat.api import streams
 from chat.hub import hubs
 
 writer.STALLED_S = 1.0
-consumers.WATCH_S = auth.CHECK_S = 0.1
-consumers.GOODBYE_S = 0.3
+consumers.WATCH_S = streams.WATCH_S = auth.CHECK_S = 0.1
+consumers.GOODBYE_S = streams.GOODBYE_S = 0.3
+streams.COMMENT_S = 0.2
 
 largest_backlog = 0
 _looking: set[asyncio.Task[None]] = set()
+_requests: weakref.WeakSet[Any] = weakref.WeakSet()  # of daphne
 
 
 async def application(scope: Any, receive: Any, send: Any) -> None:
@@ -25,6 +29,8 @@ async def application(scope: Any, receive: Any, send: Any) -> None:
         return
     if not _looking:
         _looking.add(asyncio.ensure_future(_look()))
+    if scope["type"] == "http" and hasattr(send, "args"):
+        _requests.add(send.args[0])
     await application_of_ours(scope, receive, send)
 
 
@@ -32,17 +38,19 @@ async def _look() -> None:
     """See how much the server itself ever holds for one socket, between the turns of the loop."""
     global largest_backlog
     while True:
-        for daphnes in list(servers._protocols):
+        for daphnes in [*servers._protocols, *_requests]:
             largest_backlog = max(largest_backlog, servers._backlog(daphnes.transport))
         await asyncio.sleep(0.002)
 
 
 async def _tell(send: Any) -> None:
-    ours = [task for task in asyncio.all_tasks() if "ChatConsumer" in repr(task) or "Subscription" in repr(task)]
+    names = ("ChatConsumer", "Subscription", "EventStream", "until_event")
+    ours = [task for task in asyncio.all_tasks() if any(name in repr(task) for name in names)]
     held = {
         "hubs": len(hubs._hubs),
         "viewers": sum(len(hub.viewers) for hub in hubs._hubs.values()),
         "tasks": len(ours),
+        "connections": sum(len(those) for those in limits._sockets.values()),
         "largest_backlog": largest_backlog,
     }
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"application/json")]})
