@@ -1,9 +1,11 @@
 """Who may do how much: counted in Redis over all processes, and by each process alone while Redis is away."""
 
+import hashlib
 import threading
 import time
 from collections import defaultdict, deque
 from dataclasses import dataclass
+from uuid import uuid4
 
 import redis
 from django.conf import settings
@@ -12,6 +14,8 @@ from chat import stream
 from chat.errors import RateLimited, TooManyConnections
 
 WINDOW_S = 10.0
+SIGN_INS_WINDOW_S = 60.0
+NAMES_PER_ADDRESS = 5  # many people may sit behind one address
 SOCKET_TTL_S = 60.0  # an entry of a process that died is forgotten after this
 
 # A moving window. Returns the milliseconds to wait, 0 when the token was taken.
@@ -59,11 +63,37 @@ def spend_message(user_id: object, session_id: object, token: str) -> Spent | No
     if not limit:
         return None
     key = f"chat:sent:{user_id}:{session_id}"
-    wait_ms = _ask(SPEND, key, limit, int(WINDOW_S * 1000), token)
-    wait_s = _spend_here(key, limit, token) if wait_ms is None else wait_ms / 1000
+    wait_s = _spend(key, limit, WINDOW_S, token)
     if wait_s > 0:
         raise RateLimited(retry_after_s=wait_s)
     return Spent(key, token)
+
+
+def spend_sign_in(username: str, address: str) -> list[Spent]:
+    """Count an attempt to sign in, by name and by address; `give_back` what a right password has spent.
+
+    Raises `RateLimited`.
+    """
+    limit = settings.CHAT_SIGN_INS_PER_MINUTE
+    if not limit:
+        return []
+    token = uuid4().hex
+    spent: list[Spent] = []
+    for kind, who, bound in (("name", username, limit), ("address", address, NAMES_PER_ADDRESS * limit)):
+        key = f"chat:sign-ins:{kind}:{hashlib.sha256(who.encode(errors='replace')).hexdigest()[:32]}"
+        wait_s = _spend(key, bound, SIGN_INS_WINDOW_S, token)
+        if wait_s > 0:
+            for one in spent:
+                give_back(one)
+            raise RateLimited("Too many attempts to sign in.", retry_after_s=wait_s)
+        spent.append(Spent(key, token))
+    return spent
+
+
+def _spend(key: str, limit: int, window_s: float, token: str) -> float:
+    """Take a token of a window. Returns the seconds to wait for one, 0 when it was taken."""
+    wait_ms = _ask(SPEND, key, limit, int(window_s * 1000), token)
+    return _spend_here(key, limit, token, window_s) if wait_ms is None else wait_ms / 1000
 
 
 def give_back(spent: Spent | None) -> None:
@@ -122,15 +152,15 @@ def _ask(script: str, key: str, *args: str | int) -> int | None:
         return None
 
 
-def _spend_here(key: str, limit: int, token: str) -> float:
+def _spend_here(key: str, limit: int, token: str, window_s: float) -> float:
     now = time.monotonic()
     with _lock:
         if len(_windows) > 10_000:
             _windows.clear()  # the bound matters more than the count of those who were quiet
         window = _windows[key]
-        while window and window[0][0] <= now - WINDOW_S:
+        while window and window[0][0] <= now - window_s:
             window.popleft()
         if len(window) >= limit:
-            return window[0][0] + WINDOW_S - now
+            return window[0][0] + window_s - now
         window.append((now, token))
         return 0.0

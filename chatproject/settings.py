@@ -37,6 +37,7 @@ CHAT_REDIS_SHARDS = env.listed("CHAT_REDIS_SHARDS") or [REDIS_URL]  # the live g
 CHAT_LLM = env.text("CHAT_LLM", "demo")
 CHAT_LLMS = env.listed("CHAT_LLMS")  # others that a message may choose
 CHAT_MESSAGES_PER_10S = env.count("CHAT_MESSAGES_PER_10S", 10)
+CHAT_SIGN_INS_PER_MINUTE = env.count("CHAT_SIGN_INS_PER_MINUTE", 10)  # that fail, a name
 CHAT_SOCKETS_PER_USER = env.count("CHAT_SOCKETS_PER_USER", 10)
 CHAT_RUNS_PER_USER = env.count("CHAT_RUNS_PER_USER", 4)
 CHAT_WAITING_PER_SESSION = env.count("CHAT_WAITING_PER_SESSION", 50)

@@ -8,8 +8,9 @@ from django.conf import settings
 from chat import jobs, limits
 from chat.actions.events import action, locked, on_commit
 from chat.actions.members import membership, writer
+from chat.actions.runs import refuse_to_wait
 from chat.actions.sessions import agent_named
-from chat.errors import Busy, Conflict, InvalidInput, NotAllowed, NotFound, SessionClosed, TooManyWaiting
+from chat.errors import Busy, Conflict, InvalidInput, NotAllowed, NotFound, SessionClosed
 from chat.failpoints import failpoint
 from chat.models import Agent, ChatSession, Message, Run, User
 from chat.protocol.commands import NewMessage
@@ -68,9 +69,7 @@ def _post(user: User, session_id: UUID, new: NewMessage) -> Posted:
         open_runs = list(Run.objects.open().filter(session_id=session_id).values_list("status", flat=True))
         if open_runs and new.on_busy == "reject":
             raise Busy
-        waiting = open_runs.count(Run.Status.QUEUED)
-        if settings.CHAT_WAITING_PER_SESSION and waiting >= settings.CHAT_WAITING_PER_SESSION:
-            raise TooManyWaiting
+        refuse_to_wait(open_runs)
         agent = agent_named(new.agent or str(session.agent_id))
         _check_llm(new.llm, agent)
         if new.parent_id and not Message.objects.filter(session_id=session_id, pk=new.parent_id).exists():

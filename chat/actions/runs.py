@@ -1,5 +1,6 @@
 """What people do with a run: cancel it, ask for it again, move it in the queue."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid4
@@ -7,11 +8,11 @@ from uuid import UUID, uuid4
 from django.conf import settings
 from django.db.models import Exists, OuterRef
 
-from chat import jobs, stream
+from chat import jobs, limits, stream
 from chat.actions.events import Log, action, locked, on_commit
 from chat.actions.members import writer
 from chat.actions.sessions import settle
-from chat.errors import Conflict, InvalidInput, NotFound, SessionClosed
+from chat.errors import Conflict, InvalidInput, NotFound, SessionClosed, TooManyWaiting
 from chat.failpoints import failpoint
 from chat.models import ChatSession, Message, Run, User
 from chat.protocol import Frame
@@ -151,14 +152,34 @@ def ring_next(log: Log, ended: Run) -> None:
         on_commit(lambda: jobs.run_agent(held))
 
 
-@action
 def retry_run(user: User, run_id: UUID, *, by_operator: bool = False) -> Outcome:
     """Ask again for an answer that failed or was cancelled: a new run of the same message, last in the queue.
 
-    An operator's is still that of the person who asked.
+    It costs what a message costs; an operator's costs nothing, and is still that of the person who asked. Raises
+    `NotFound`, `NotAllowed`, `RateLimited`, `Conflict`, `SessionClosed`, `TooManyWaiting`.
     """
-    old = run_for(user, run_id, by_operator=by_operator)
-    with locked(old.session_id) as log:
+    session_id = run_for(user, run_id, by_operator=by_operator).session_id
+    spent = None if by_operator else limits.spend_message(user.pk, session_id, uuid4().hex)
+    try:
+        outcome = _retry(user, session_id, run_id, by_operator=by_operator)
+    except BaseException:
+        limits.give_back(spent)
+        raise
+    if not outcome.frames:
+        limits.give_back(spent)
+    return outcome
+
+
+def refuse_to_wait(statuses: Iterable[str]) -> None:
+    """Raises `TooManyWaiting` where a session, by the statuses of its open runs, has as many waiting as it may."""
+    waiting = list(statuses).count(Status.QUEUED)
+    if settings.CHAT_WAITING_PER_SESSION and waiting >= settings.CHAT_WAITING_PER_SESSION:
+        raise TooManyWaiting
+
+
+@action
+def _retry(user: User, session_id: UUID, run_id: UUID, *, by_operator: bool) -> Outcome:
+    with locked(session_id) as log:
         old = Run.objects.select_related("agent").get(pk=run_id)
         if old.is_open:
             raise Conflict("The run is still open.")
@@ -169,6 +190,7 @@ def retry_run(user: User, run_id: UUID, *, by_operator: bool = False) -> Outcome
         again = Run.objects.open().filter(retry_of=old).first()
         if again is not None:
             return Outcome(again, [])
+        refuse_to_wait(Run.objects.open().filter(session_id=session_id).values_list("status", flat=True))
         log.touch()
         if log.session.status != ChatSession.Status.INTERRUPTED:
             log.set_status(ChatSession.Status.ACTIVE)

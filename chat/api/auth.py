@@ -6,11 +6,13 @@ from typing import Annotated
 from django.contrib.auth import authenticate
 from pydantic import StringConstraints
 
+from chat import limits
 from chat.actions import tokens
 from chat.api.answers import Answer, Done, raises
 from chat.api.doors import Door
-from chat.database import Pool, writing
-from chat.errors import NotAuthenticated
+from chat.api.sign_in import address_of
+from chat.database import Pool, reading, writing
+from chat.errors import NotAuthenticated, RateLimited
 from chat.models import User
 from chat.protocol.commands import Body
 from chat.protocol.shapes import MeData, TokensData
@@ -34,12 +36,15 @@ def _doorkeepers() -> Pool:
 class Token(Door):
     signed_in = False
 
-    @raises(NotAuthenticated)
+    @raises(NotAuthenticated, RateLimited)
     async def post(self, body: SignIn) -> Answer[TokensData]:
         """Sign in with a password, for a pair of tokens."""
+        spent = await reading(limits.spend_sign_in, body.username, address_of(self.request))
         user = await _doorkeepers().run(partial(authenticate, username=body.username, password=body.password))
         if not isinstance(user, User):
             raise NotAuthenticated("The name or the password is wrong.")
+        for one in spent:
+            limits.give_back(one)
         return Answer((await writing(tokens.issue_tokens, user)).as_data())
 
 

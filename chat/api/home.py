@@ -1,12 +1,14 @@
 """The pages for people: signing in, how to talk to the server, and what it can be asked."""
 
 from django.contrib.auth.decorators import login_required
-from django.contrib.auth.views import LoginView, LogoutView
+from django.contrib.auth.views import LogoutView
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-sign_in = LoginView.as_view(template_name="chat/login.html", redirect_authenticated_user=True)
+from chat.api.sign_in import SignIn
+
+sign_in = SignIn.as_view()
 sign_out = LogoutView.as_view()
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from uuid import uuid4
 
 import pytest
+from pytest_django import Settings
 
+from chat import stream
 from tests.api.conftest import Caller, WorkerOfATest
 from tests.fold import ROW_KEYS
 
@@ -74,3 +76,31 @@ async def test_eve_cannot_move_a_run_before_hers_or_hers_before_it(ada: Caller, 
 async def test_a_run_that_is_none_is_not_found(ada: Caller) -> None:
     for method, path in (("GET", ""), ("POST", "cancel/"), ("POST", "retry/")):
         assert await ada.refused(method, f"/api/runs/{uuid4()}/{path}") == (404, "not_found")
+
+
+async def test_to_ask_again_costs_what_a_message_costs(ada: Caller, worker: WorkerOfATest, settings: Settings) -> None:
+    session_id = await ada.new_session()
+    settings.CHAT_MESSAGES_PER_10S = 2
+    run_id = (await ada.say(session_id))["run_id"]
+    await worker.fail(await worker.start(session_id))
+    again = await ada.post(f"/api/runs/{run_id}/retry/")
+    # The same one again is answered, and not counted.
+    settings.CHAT_MESSAGES_PER_10S = 3
+    assert await ada.post(f"/api/runs/{run_id}/retry/") == again
+    assert stream.outbox.flush(10)
+    settings.CHAT_MESSAGES_PER_10S = 2
+    await ada.post(f"/api/runs/{again['run_id']}/cancel/")
+    assert await ada.refused("POST", f"/api/runs/{run_id}/retry/") == (429, "rate_limited")
+
+
+async def test_to_ask_again_waits_for_its_place_as_a_message_does(
+    ada: Caller, worker: WorkerOfATest, settings: Settings
+) -> None:
+    settings.CHAT_MESSAGES_PER_10S = 0
+    settings.CHAT_WAITING_PER_SESSION = 2
+    session_id = await ada.new_session()
+    run_id = (await ada.say(session_id))["run_id"]
+    await worker.fail(await worker.start(session_id))
+    for _ in range(2):
+        await ada.say(session_id)
+    assert await ada.refused("POST", f"/api/runs/{run_id}/retry/") == (429, "too_many_waiting")

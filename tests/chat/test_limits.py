@@ -117,7 +117,7 @@ def test_without_redis_the_window_moves_too(redis_server: Redis, monkeypatch: py
 def test_the_local_count_is_bounded_however_many_come(monkeypatch: pytest.MonkeyPatch) -> None:
     stream.outbox.pause()
     for number in range(10_050):
-        limits._spend_here(f"key {number}", 3, "t")
+        limits._spend_here(f"key {number}", 3, "t", 60.0)
     assert len(limits._windows) <= 10_001
 
 
