@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from chat import consumers, errors, servers
-from chat.protocol import COMMANDS, read_command, shapes
+from chat.protocol import COMMANDS, read_command, server_sent, shapes
 
 DOCS = Path(__file__).parent.parent / "docs"
 PROTOCOL = (DOCS / "protocol.md").read_text()
@@ -80,3 +80,22 @@ def test_every_page_that_is_linked_is_there() -> None:
     for page in [*root.glob("*.md"), *DOCS.rglob("*.md")]:
         for link in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
             assert (page.parent / link).exists(), f"{page.relative_to(root)} links {link}"
+
+
+def test_every_setting_that_is_named_is_read() -> None:
+    sources = [path for folder in ("chat", "chatproject", "workers") for path in (DOCS.parent / folder).rglob("*.py")]
+    read = set(re.findall(r"CHAT_[A-Z0-9_]+", "".join(path.read_text() for path in sources)))
+    for page in DOCS.rglob("*.md"):
+        named = set(re.findall(r"\bCHAT_[A-Z0-9_]+", page.read_text()))
+        named = {name for name in named if not name.startswith("CHAT_TEST_")}
+        assert named <= read, f"{page.name} names {sorted(named - read)}"
+
+
+def test_the_stream_of_the_page_on_http_is_told_as_it_is() -> None:
+    example = (
+        (DOCS / "http.md").read_text().split("id: 9\n")[1].split("```")[0].replace(",…}", "}").replace("{…}", "{}")
+    )
+    for event in ("id: 9\n" + example).strip().split("\n\n"):
+        text = event.rpartition("data: ")[2]
+        assert server_sent(text) == event + "\n\n"
+        json.loads(text)

@@ -180,3 +180,12 @@ def test_what_redis_refuses_is_not_counted_here(redis: Any) -> None:
         with pytest.raises(TooManyConnections):
             limits.hold_socket("ada", "3")
     assert not limits._sockets
+
+
+def test_a_socket_that_was_let_go_is_not_counted_again_by_a_slower_thread(redis: Any) -> None:
+    limits.hold_socket("ada", "1")
+    limits.keep_socket("ada", "1")
+    limits.release_socket("ada", "1")
+    limits.keep_socket("ada", "1")
+    told()
+    assert not limits._sockets and not redis.exists("chat:sockets:ada")
