@@ -143,12 +143,13 @@ def _forget(key: str, socket_id: str) -> None:
 
 
 def _ask(script: str, key: str, *args: str | int) -> int | None:
-    if stream.outbox.is_broken:
+    shard = stream.shard_of(key)
+    if stream.outbox.is_away(shard):
         return None
     try:
-        return int(stream.impatient(stream.shard_of(key)).eval(script, 1, key, *args))
+        return int(stream.impatient(shard).eval(script, 1, key, *args))
     except redis.RedisError:
-        stream.outbox.pause()
+        stream.outbox.pause(shard)
         return None
 
 

@@ -30,6 +30,7 @@ DELTAS = MESSAGE, REASONING = "message.delta", "reasoning.delta"
 DRAFT_TTL_MS = 15 * 60 * 1000
 OUTBOX_MAX = 20_000
 BREAK_S = 1.0  # how long Redis is left alone after it failed
+BROKER = -1  # has a breaker as each shard has one
 
 Pipeline = Any  # redis-py's, sync or async
 
@@ -139,23 +140,31 @@ return texts
 
 # --- the outbox -------------------------------------------------------------------------------------------------------
 class Outbox:
-    """Sends what commits caused, in their order, from one thread; drops it while Redis is away."""
+    """Sends what commits caused, in their order, from one thread; drops what is a shard's while that one is away."""
 
     def __init__(self) -> None:
         self._items: deque[tuple[str | None, Callable[[Pipeline], None]]] = deque(maxlen=OUTBOX_MAX)
         self._wake = threading.Event()
         self._start = threading.Lock()
         self._thread: threading.Thread | None = None
-        self._broken_until = 0.0
+        self._broken_until: dict[int, float] = {}  # by shard
         self._missed: set[str] = set()  # groups that something was dropped of
 
     @property
     def is_broken(self) -> bool:
-        return time.monotonic() < self._broken_until
+        """Whether any shard, or the broker, did not answer just now."""
+        return any(self.is_away(shard) for shard in tuple(self._broken_until))
 
-    def pause(self) -> None:
-        """Redis did not answer: leave it alone for a moment."""
-        self._broken_until = time.monotonic() + BREAK_S
+    def is_away(self, shard: int) -> bool:
+        return time.monotonic() < self._broken_until.get(shard, 0.0)
+
+    def pause(self, shard: int = 0) -> None:
+        """A shard did not answer: leave it alone for a moment."""
+        self._broken_until[shard] = time.monotonic() + BREAK_S
+
+    def recover(self) -> None:
+        """Ask every shard again from now on."""
+        self._broken_until.clear()
 
     def put(self, group: str | None, item: Callable[[Pipeline], None]) -> None:
         """A group's commands go to its shard in one pipeline; without a group the item is called after them."""
@@ -180,7 +189,7 @@ class Outbox:
             while self._items:
                 batch = [self._items.popleft() for _ in range(min(len(self._items), 200))]
                 self._send(batch)
-            if self._missed and not self.is_broken:
+            if self._missed:
                 self._admit()
 
     def _send(self, batch: list[tuple[str | None, Callable[[Pipeline], None]]]) -> None:
@@ -192,10 +201,10 @@ class Outbox:
             else:
                 shards[shard_of(group)].append((group, item))
         for shard, items in shards.items():
-            if not self._guarded(partial(self._pipeline, shard, [item for _, item in items])):
+            if not self._guarded(shard, partial(self._pipeline, shard, [item for _, item in items])):
                 self._missed |= {group for group, _ in items}
         for item in afterwards:
-            self._guarded(partial(item, None), always=True)
+            self._guarded(BROKER, partial(item, None), always=True)
 
     def _admit(self) -> None:
         """Redis is back: whoever listens to a group that missed something is asked to look at the table.
@@ -208,26 +217,30 @@ class Outbox:
             shards[shard_of(group)].append(group)
         for shard, groups in shards.items():
             items = [partial(_publish_to, channel_of(group), message) for group in groups]
-            if self._guarded(partial(self._pipeline, shard, items)):
+            if self._guarded(shard, partial(self._pipeline, shard, items)):
                 self._missed -= set(groups)
 
     def _pipeline(self, shard: int, items: Iterable[Callable[[Pipeline], None]]) -> None:
-        pipe = client(shard).pipeline(transaction=False)
+        # One that failed is tried again with little patience: the others' frames wait behind it.
+        patient = shard not in self._broken_until or len(settings.CHAT_REDIS_SHARDS) == 1
+        pipe = (client if patient else impatient)(shard).pipeline(transaction=False)
         for item in items:
             item(pipe)
         pipe.execute()
 
-    def _guarded(self, call: Callable[[], None], *, always: bool = False) -> bool:
-        if self.is_broken and not always:
+    def _guarded(self, shard: int, call: Callable[[], None], *, always: bool = False) -> bool:
+        if self.is_away(shard) and not always:
             return False
         try:
             call()
-            return True
         except Exception as problem:  # whatever Redis or kombu raise: it is only the wire, and the thread must live
-            if not self.is_broken:
+            if not self.is_away(shard):
                 log.warning("publishing failed, Redis is left alone for %s s: %s", BREAK_S, type(problem).__name__)
-            self.pause()
+            self.pause(shard)
             return False
+        if not self.is_away(shard):  # else somebody else did not get an answer meanwhile
+            self._broken_until.pop(shard, None)
+        return True
 
 
 def _publish_to(channel: str, message: bytes, pipe: Pipeline) -> None:
@@ -283,13 +296,14 @@ def raise_fence(session_id: object, run_id: object, attempt: int, drop: Iterable
 
 def take(session_id: object, run_id: object, message_ids: list[str], hold_ms: int = 2000) -> dict[str, str] | None:
     """Hold the deltas of a run for a moment and return its drafts; None without Redis. Not inside a transaction."""
-    if outbox.is_broken:
+    shard = shard_of(session_group(session_id))
+    if outbox.is_away(shard):
         return None
     keys = [fence_key(session_id, run_id), *(draft_key(session_id, one) for one in message_ids)]
     try:
-        texts = impatient(shard_of(session_group(session_id))).eval(TAKE, len(keys), *keys, hold_ms, DRAFT_TTL_MS)
+        texts = impatient(shard).eval(TAKE, len(keys), *keys, hold_ms, DRAFT_TTL_MS)
     except redis.RedisError:
-        outbox.pause()
+        outbox.pause(shard)
         return None
     found = {}
     for message_id, text in zip(message_ids, texts, strict=False):
@@ -314,7 +328,8 @@ def ring(task: str, *args: str) -> None:
     """A doorbell: enqueue a task by name. Lost ones are found by the sweep."""
 
     def send(_: Pipeline) -> None:
-        if not outbox.is_broken:
+        same = settings.CHAT_REDIS_SHARDS[0] == settings.REDIS_URL
+        if not outbox.is_away(BROKER) and not (same and outbox.is_away(0)):
             current_app.send_task(task, args=args, retry=False, ignore_result=True)
 
     outbox.put(None, send)

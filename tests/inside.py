@@ -70,7 +70,7 @@ def redis(redis_url: str) -> Iterator[redis_py.Redis]:
 
 
 def _forget_redis() -> None:
-    stream.outbox._broken_until = 0.0
+    stream.outbox.recover()
     stream.outbox._missed.clear()
     limits._windows.clear()
     limits._sockets.clear()

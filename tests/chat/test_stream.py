@@ -140,13 +140,13 @@ def test_the_outbox_goes_on_when_redis_is_back_and_tells_whoever_missed_somethin
     redis_server.kill()
     stream.publish(SESSION, [frame(1)])
     told()
-    stream.outbox._broken_until = time.monotonic() + 3600  # until somebody listens
+    stream.outbox._broken_until[0] = time.monotonic() + 3600  # until somebody listens
     redis_server.start()
     listening = redis_server.client().pubsub(ignore_subscribe_messages=True)
     listening.subscribe(stream.channel_of(stream.session_group(SESSION)))
     listening.get_message(timeout=5)
 
-    stream.outbox._broken_until = 0.0
+    stream.outbox.recover()
 
     def heard() -> list[str]:
         message = listening.get_message(timeout=0.1)
@@ -165,7 +165,7 @@ def test_what_cannot_be_sent_does_not_end_the_outbox(redis: Any, caplog: pytest.
     stream.outbox.put(stream.session_group(SESSION), fail)
     stream.outbox.put(None, fail)
     told()
-    stream.outbox._broken_until = 0.0
+    stream.outbox.recover()
     stream.raise_fence(SESSION, RUN, 1)
     told()
     assert redis.hget(FENCE, "a") == b"1"

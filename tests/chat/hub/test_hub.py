@@ -456,7 +456,7 @@ async def test_without_redis_from_the_start_the_table_is_looked_at_twice_a_secon
     assert time.monotonic() - began < WAIT_S / 4
     redis_server.start()
     await until(lambda: stream.layer().is_healthy(room.hub.group), "Redis is heard again")
-    stream.outbox._broken_until = 0.0
+    stream.outbox.recover()
     pen = Pen(await act(room.talk.claim))
     await act(pen.write, "Live again")
     await room.shows(pen)
@@ -474,7 +474,7 @@ async def test_a_redis_that_dies_under_a_live_hub_and_comes_back_empty_costs_not
     await writing(room.talk.post, "While it was away")
     redis_server.start()
     await room.agree()
-    stream.outbox._broken_until = 0.0
+    stream.outbox.recover()
     await act(stream.raise_fence, room.talk.pk, pen.run.pk, 1)
     await act(pen.write, "All of it, after it came back", anew=True)
     await room.shows(pen)

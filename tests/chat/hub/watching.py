@@ -134,13 +134,13 @@ def as_message(frame: Frame) -> bytes:
 def lost() -> Iterator[None]:
     """Lose what commits publish, and nobody notices."""
     told()
-    stream.outbox._broken_until = time.monotonic() + 1000
+    stream.outbox._broken_until[0] = time.monotonic() + 1000
     try:
         yield
     finally:
         told()
         stream.outbox._missed.clear()
-        stream.outbox._broken_until = 0.0
+        stream.outbox.recover()
 
 
 async def act(call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
