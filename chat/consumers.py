@@ -29,6 +29,7 @@ INBOX_MAX = 100
 REFUSED_MAX = 100
 REFUSED_WINDOW_S = 10.0
 GOODBYE_S = 1.0
+FULL_POLL_S = 0.05
 
 NOT_SIGNED_IN, FORBIDDEN_ORIGIN, SLOW, FLOOD, TOO_MANY = 4401, 4403, 4408, 4413, 4429
 CLOSE_CODES = {
@@ -72,6 +73,9 @@ class ChatConsumer(AsyncConsumer):
                 await self._connect()
             elif message["type"] == "websocket.receive":
                 await self._receive(message.get("text"))
+                # It asks faster than it reads: then it is not read. Polled, since it may also be closed meanwhile.
+                while not self._closing and self.writer.is_full:  # noqa: ASYNC110
+                    await asyncio.sleep(FULL_POLL_S)
             elif message["type"] == "websocket.disconnect":
                 return
 
@@ -91,6 +95,7 @@ class ChatConsumer(AsyncConsumer):
         await self._send(accept)
         await self._send_text(protocol.ready(self.user.as_data(), HEARTBEAT_S, self._limits(), timezone.now()))
         if not self._closing:
+            servers.restarts.add(self._restart)
             works = (self.writer.work(), self._work(), self._watch(credential))
             self._tasks = [asyncio.ensure_future(self._guarded(work)) for work in works]
 
@@ -128,9 +133,13 @@ class ChatConsumer(AsyncConsumer):
             # A server that makes senders wait never gets it out to a client that reads nothing: it has to drop it.
             self._until.reschedule(0)
 
+    async def _restart(self) -> None:
+        await self._close(servers.RESTARTING, Unavailable("The server restarts.", retry_after_s=1.0))
+
     def _leave(self) -> None:
         """Let go of everything at once: the server may be cancelling us, and no hub may hold a dead socket."""
         self._closing = True
+        servers.restarts.discard(self._restart)
         for session_id in tuple(self.subscriptions):
             self._unfollow(session_id)
         for task in self._tasks:

@@ -2,23 +2,23 @@
 
 Daphne never makes a sender wait, drops its sockets without a word on SIGTERM and has no lifespan. Its protocol object
 is within reach of the outermost application, though: `aware` keeps it, reads its transport's backlog, and says goodbye
-before the reactor ends. Uvicorn makes senders wait; on SIGTERM it waits for responses that have no end.
+before the reactor ends. Uvicorn makes senders wait; on SIGTERM it would close its sockets with a code of its own and
+wait for responses that have no end, so ours end first, and a client that reads nothing is cut off.
 """
 
 import asyncio
 import signal
 import sys
-import threading
 import weakref
 from collections.abc import Awaitable, Callable
-from functools import lru_cache, partial
-from types import FrameType
+from functools import lru_cache
 from typing import Any
 
 from autobahn.exception import Disconnected
 
-from chat import protocol
+from chat import inbound, protocol
 from chat.errors import Unavailable
+from chat.inbound import backlog as _backlog
 
 RESTARTING = 4412
 BACKLOG_MAX = 256 * 1024  # bytes in the process; the kernel holds some megabytes more
@@ -26,6 +26,7 @@ POLL_S = 0.05
 CACHED_MAX = 64 * 1024
 UNSEEN_MAX = 8 * 1024 * 1024
 GOODBYE_S = 0.5
+CUT_OFF_S = 2.0  # what is not out by then is not waited for
 
 # What sending raises when the client is gone: in daphne (once it said goodbye), in uvicorn.
 GONE = (Disconnected, OSError)
@@ -40,6 +41,7 @@ Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _protocols: "weakref.WeakSet[Any]" = weakref.WeakSet()
 _goodbyes: dict[Callable[[], None], asyncio.AbstractEventLoop] = {}
+restarts: set[Callable[[], Awaitable[None]]] = set()  # what closes each open socket, where the server cannot do it
 
 
 def aware(application: Application) -> Application:
@@ -49,24 +51,31 @@ def aware(application: Application) -> Application:
     """
 
     async def outermost(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await _live(receive, send)
+            return
         daphnes: Any = next(iter(getattr(send, "args", ())), None)
         is_daphnes = hasattr(daphnes, "transport")
         if scope["type"] == "http":
+            receive = inbound.bounded(receive, send)
             if is_daphnes and all(hasattr(daphnes.transport, name) for name in BACKLOG):
                 scope["chat.drained"] = lambda: _drained(daphnes)
             scope["chat.drop"] = lambda: _drop(daphnes if is_daphnes else getattr(send, "__self__", None))
         elif scope["type"] == "websocket":
             if not is_daphnes:
                 scope["chat.drained"] = at_once  # send() itself waits
+                await application(scope, receive, send)
+                _cut_off(getattr(getattr(send, "__self__", None), "transport", None))
+                return
+            receive = getattr(daphnes, "receive", receive)
+            _protocols.add(daphnes)
+            daphnes.failByDrop = False  # too large a frame is told so (1009), not dropped without a word
+            if all(hasattr(daphnes.transport, name) for name in BACKLOG):
+                scope["chat.drained"] = lambda: _drained(daphnes)
+                send = _straight(daphnes, send)
             else:
-                _protocols.add(daphnes)
-                daphnes.failByDrop = False  # too large a frame is told so (1009), not dropped without a word
-                if all(hasattr(daphnes.transport, name) for name in BACKLOG):
-                    scope["chat.drained"] = lambda: _drained(daphnes)
-                    send = _straight(daphnes, send)
-                else:
-                    unseen = Unseen(receive, send)
-                    receive, send, scope["chat.drained"] = unseen.receive, unseen.send, unseen.drained
+                unseen = Unseen(receive, send)
+                receive, send, scope["chat.drained"] = unseen.receive, unseen.send, unseen.drained
         await application(scope, receive, send)
 
     return outermost
@@ -121,11 +130,6 @@ async def _drained(daphnes: Any) -> None:
         pause_s = min(2 * pause_s + 0.001, POLL_S)
 
 
-def _backlog(transport: Any) -> int:
-    """Bytes that the transport could not hand to the kernel yet."""
-    return len(transport.dataBuffer) - transport.offset + transport._tempDataLen if transport is not None else 0
-
-
 class Unseen:
     """The bound where a transport hides its backlog (TLS, another Twisted): what left since the client last spoke."""
 
@@ -153,7 +157,6 @@ class Unseen:
 
 def on_goodbye(call: Callable[[], None]) -> None:
     """Have a call made, on this event loop, when the server goes down; until `off_goodbye`."""
-    _watch_signals()
     _goodbyes[call] = asyncio.get_running_loop()
 
 
@@ -165,6 +168,50 @@ def _end_requests() -> None:
     """Likewise end the requests that would not end by themselves. A signal's handler may call it."""
     for call, loop in tuple(_goodbyes.items()):
         loop.call_soon_threadsafe(call)
+
+
+def _cut_off(transport: Any) -> None:
+    """Drop what a client leaves unread: closed, an asyncio transport keeps it, and the socket, until it is read."""
+    if hasattr(transport, "get_write_buffer_size") and transport.get_write_buffer_size():
+        asyncio.get_running_loop().call_later(CUT_OFF_S, transport.abort)
+
+
+# --- going down -------------------------------------------------------------------------------------------------------
+async def _live(receive: Receive, send: Send) -> None:
+    """The lifespan of a server that has one."""
+    while True:
+        message = await receive()
+        if message["type"] == "lifespan.startup":
+            _close_first()
+        await send({"type": message["type"] + ".complete"})
+        if message["type"] == "lifespan.shutdown":
+            return
+
+
+def _close_first() -> None:
+    """Have SIGTERM close the sockets before uvicorn does. It has put up its own handler by now, which is called then.
+
+    Its lifespan's end would come too late: by then it has closed them with 1012, without a word.
+    """
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        then: Any = signal.getsignal(number)
+        if hasattr(getattr(then, "__self__", None), "should_exit"):
+            loop.add_signal_handler(number, _go_down, number, then)
+
+
+def _go_down(number: int, then: Callable[[int, None], None]) -> None:
+    closing = asyncio.ensure_future(_close_all())
+    closing.add_done_callback(lambda _: then(number, None))
+
+
+async def _close_all() -> None:
+    _end_requests()
+    closings = [asyncio.ensure_future(restart()) for restart in tuple(restarts)]
+    if closings:
+        await asyncio.wait(closings, timeout=GOODBYE_S)
+        # What is written is on its way; the other side answers the close.
+        await asyncio.sleep(GOODBYE_S / 5)
 
 
 def say_goodbye() -> Any:
@@ -186,23 +233,9 @@ def say_goodbye() -> Any:
 
 def watch_shutdown() -> None:
     """Under daphne, say goodbye before the reactor ends. At import: ours must come before daphne's own trigger."""
+    inbound.bound_servers()
     if "twisted.internet.reactor" in sys.modules:
         _reactor().addSystemEventTrigger("before", "shutdown", say_goodbye)
-
-
-def _watch_signals() -> None:
-    """Under uvicorn, which tells nobody in time, come before its own handlers. Once it runs: they are there by then."""
-    if "twisted.internet.reactor" in sys.modules or threading.current_thread() is not threading.main_thread():
-        return
-    for number in (signal.SIGINT, signal.SIGTERM):
-        theirs = signal.getsignal(number)
-        if getattr(theirs, "__module__", None) == "uvicorn.server":
-            signal.signal(number, partial(_leave_too, theirs))
-
-
-def _leave_too(theirs: Any, number: int, frame: FrameType | None) -> None:
-    _end_requests()
-    theirs(number, frame)
 
 
 def _reactor() -> Any:

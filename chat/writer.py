@@ -10,11 +10,12 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple, Protocol
 
+from django.conf import settings
+
 from chat.protocol import Delta
 
 QUEUED_MAX = 2 * 1024 * 1024  # characters
 ROOM = QUEUED_MAX // 8
-STALLED_S = 30.0
 
 
 class Follower(Protocol):
@@ -89,9 +90,15 @@ class Writer:
         self.idle.set()
 
     @property
+    def is_full(self) -> bool:
+        """Whether the client asks more than it reads: what is relayed stays within the bound by itself."""
+        return self._size > QUEUED_MAX
+
+    @property
     def is_stalled(self) -> bool:
         """Whether the client takes nothing any more, or asks more than it reads."""
-        return self._size > QUEUED_MAX or (not self.idle.is_set() and self._clock() - self._progress_at > STALLED_S)
+        waits_s = 0.0 if self.idle.is_set() else self._clock() - self._progress_at
+        return self.is_full or waits_s > settings.CHAT_SLOW_S
 
     async def room(self) -> None:
         """Wait while much is queued."""

@@ -10,7 +10,7 @@ from chat.models import ChatSession, Event, Member, Run, User
 from chat.models.events import frames
 from chat.protocol import Frame, Reader
 
-PAGE = 500  # rows read from the table at once
+PAGE = 100  # rows read from the table at once: one who does not read keeps a page of up to 10 kB each waiting
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from channels.testing import WebsocketCommunicator
+from django.conf import settings
 from rest_framework_simplejwt.tokens import AccessToken
 
 from chat import auth, consumers, failpoints, limits, stream
@@ -781,7 +782,7 @@ async def test_one_that_fell_behind_is_told_when_it_was_taken_out_meanwhile(
 
 
 async def test_one_that_takes_nothing_is_closed(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(writer_module, "STALLED_S", 0.05)
+    monkeypatch.setattr(settings, "CHAT_SLOW_S", 0.05)
     monkeypatch.setattr(consumers, "WATCH_S", 0.05)
     gate = asyncio.Event()
     gate.set()
@@ -797,7 +798,7 @@ async def test_one_that_takes_nothing_is_closed(talk: Talk, monkeypatch: pytest.
 
 async def test_one_that_cannot_even_be_told_is_given_up(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
     """On a server that makes senders wait, the goodbye waits too."""
-    monkeypatch.setattr(writer_module, "STALLED_S", 0.05)
+    monkeypatch.setattr(settings, "CHAT_SLOW_S", 0.05)
     monkeypatch.setattr(consumers, "WATCH_S", 0.05)
     monkeypatch.setattr(consumers, "GOODBYE_S", 0.05)
     jammed = asyncio.Event()
