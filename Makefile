@@ -9,13 +9,14 @@ sum = $(or $(firstword $(shell test -x $(PY) && cksum < $(1))),missing)
 RUN_SET := .venv/.run-$(call sum,requirements.txt)
 DEV_SET := .venv/.dev-$(call sum,requirements-dev.txt)
 
-.PHONY: help run test check format lock clean
+.PHONY: help run test chaos check format lock clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo 'make run     start the chat server with everything it needs; Ctrl-C stops it'
 	@echo '             PORT=8000 HOST=127.0.0.1 CHAT_DATA_DIR=.data (docs/operations/running.md)'
 	@echo 'make test    run the tests (ARGS="tests/launch -x")'
+	@echo 'make chaos   break everything that can be broken, and count what users would notice (docs/guarantees.md)'
 	@echo 'make check   lint, format, types, layers, migrations'
 	@echo 'make format  put the code into its form'
 	@echo 'make lock    pin what requirements.in and requirements-dev.in allow'
@@ -30,6 +31,10 @@ ON_POSTGRES = --database=postgres tests/admin tests/api tests/chat tests/workers
 test: $(DEV_SET)
 	$(PY) -m pytest $(or $(ARGS),-n 2)
 	$(if $(ARGS),,$(PY) -m pytest -n 2 $(ON_POSTGRES))
+
+# Half an hour: --database, --fault NAME, --seed N, --kills N, --minutes N, --out FOLDER, --write in ARGS.
+chaos: $(DEV_SET)
+	@$(PY) -m tests.chaos $(ARGS)
 
 # mypy's plugin and manage.py load the settings: here, those of nobody's server.
 check: export CHAT_ENV := local

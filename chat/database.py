@@ -46,7 +46,13 @@ def _tidily(call: Callable[[], T]) -> T:
     try:
         return call()
     except DatabaseError:
+        was_cut = (
+            connection.vendor == "postgresql" and connection.connection is not None and connection.connection.closed
+        )
         connection.close()  # it may be broken; a new one costs less than to ask
+        if was_cut:
+            # The database was restarted, say: the others in the pool are as dead, and each would fail somebody.
+            connection.pool.check()  # type: ignore[attr-defined]  # Postgres' own
         raise
     finally:
         for one in connections.all(initialized_only=True):

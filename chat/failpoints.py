@@ -1,10 +1,13 @@
 """Named places where a test may stop, delay or kill a process; in normal life a dictionary look-up.
 
-`CHAT_FAILPOINTS="enqueue=exit,subscribe.read=sleep:0.3,claim.committed=exit@3"`: die there, wait there, die there the
-third time. Tests in the same process put a callable into `armed`; on an event loop it may be a coroutine function.
+`CHAT_FAILPOINTS="enqueue=exit,subscribe.read=sleep:0.3,claim.committed=exit@3,hub.read=jitter:0.1"`: die there, wait
+there, die there the third time, and, between the steps of a coroutine, let the loop go on for up to so many seconds at
+random. Tests in the same process put a callable into `armed`; on an event loop it may be a coroutine function.
 """
 
+import asyncio
 import os
+import random
 import time
 from collections.abc import Awaitable, Callable
 
@@ -22,22 +25,25 @@ async def afailpoint(name: str) -> None:
         await going
 
 
-def _parse(action: str) -> Callable[[], None]:
+def _parse(action: str) -> Callable[[], Awaitable[None] | None]:
     action, _, nth = action.partition("@")
     verb, _, value = action.partition(":")
     seen = 0
 
-    def act() -> None:
+    def act() -> Awaitable[None] | None:
         nonlocal seen
         seen += 1
         if nth and seen != int(nth):
-            return
+            return None
         if verb == "exit":
             os._exit(1)  # as a SIGKILL would: no clean-up, no flush
         elif verb == "sleep":
             time.sleep(float(value))
+        elif verb == "jitter":
+            return asyncio.sleep(random.uniform(0, float(value)))  # noqa: S311 - no secret
         else:
             raise ValueError(f"CHAT_FAILPOINTS: unknown action {verb!r}")
+        return None
 
     return act
 

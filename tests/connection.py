@@ -54,7 +54,7 @@ class _Asked:
     session_id: str | None = None
 
 
-@dataclass
+@dataclass(eq=False)  # each is somebody, whatever they know
 class Connection:
     """Requests to one web process at a time, one socket at a time, and a fold for each subscribed session.
 

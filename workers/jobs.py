@@ -1,5 +1,6 @@
 """Background work on sessions: what makes the next answer better, and may be late."""
 
+import asyncio
 import logging
 from uuid import UUID
 
@@ -31,7 +32,7 @@ async def summarise_session(session_id: str) -> None:
         said, up_to = await reading(to_summarise, session)
         if not said:
             return
-        llm = llm_named(session.agent.llm or settings.CHAT_LLM)
+        llm = await asyncio.to_thread(llm_named, session.agent.llm or settings.CHAT_LLM)
         summary = await summarise(llm, session.summary, said)
         await writing(summaries.store_summary, one, session.summary_seq, summary, up_to)
     except LLMError as problem:

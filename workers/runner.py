@@ -7,7 +7,7 @@ from contextlib import aclosing
 from typing import Any, TypeVar
 
 from django.conf import settings
-from django.db import DatabaseError, InterfaceError, OperationalError
+from django.db import DatabaseError, InterfaceError, InternalError, OperationalError
 
 from chat import jobs, stream
 from chat.actions import attempts
@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 DATABASE_RETRY_S = 0.5
+STOOD_STILL = "25P03"  # Postgres ended the connection: one of us two was frozen in the middle of a transaction
 
 
 def llm_named(name: str) -> LLM:
@@ -70,7 +71,9 @@ class Attempt:
         self.context = context = await surely(build_context, self.run, by=reading)
         self.run.read = context.read
         await telling
-        work = Work(context.prompt, llm_named(self.spent.llm), self.check)
+        # The first model of a provider loads its packages, for seconds: beside the loop, which has a lease to keep.
+        llm = await asyncio.to_thread(llm_named, self.spent.llm)
+        work = Work(context.prompt, llm, self.check)
         async with aclosing(open_mode(self.run.agent.mode)(work)) as yielded:
             async for one in yielded:
                 if isinstance(one, Delta):
@@ -166,6 +169,8 @@ async def surely(call: Callable[..., T], *args: Any, by: Callable[..., Awaitable
         try:
             done: T = await by(call, *args)
             return done
-        except (OperationalError, InterfaceError, Unavailable) as problem:
+        except (OperationalError, InterfaceError, InternalError, Unavailable) as problem:
+            if isinstance(problem, InternalError) and getattr(problem.__cause__, "sqlstate", "") != STOOD_STILL:
+                raise
             log.warning("%s waits for the database: %s", call.__name__, type(problem).__name__)
             await asyncio.sleep(DATABASE_RETRY_S)

@@ -110,6 +110,38 @@ async def test_sqlite_has_one_writing_thread_and_a_slow_read_holds_up_no_write(t
         assert len(set(writers)) == 1, "two would only sleep in the busy handler"
 
 
+async def test_when_the_database_has_cut_one_connection_it_costs_one_failure_and_not_one_each(db: None) -> None:
+    """A pool of dead connections would fail as many people, one after the other, long after the restart."""
+    all_at_once = threading.Barrier(6)
+
+    def open_one() -> int:
+        all_at_once.wait(WAIT_S)
+        if connection.vendor == "sqlite":
+            return 0
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_backend_pid()")
+            all_at_once.wait(WAIT_S)
+            return int(cursor.fetchone()[0])
+
+    def cut(pids: list[int]) -> None:
+        with connection.cursor() as cursor:
+            mine = "pid <> pg_backend_pid()"  # the pool has handed us one of them
+            cursor.execute(f"SELECT pg_terminate_backend(pid, 1000) FROM unnest(%s) AS pid WHERE {mine}", [pids])
+        connections.close_all()
+
+    pids = await asyncio.gather(*(reading(open_one) for _ in range(6)))
+    assert len(set(pids)) == (6 if any(pids) else 1)
+    if connection.vendor == "postgresql":
+        await asyncio.to_thread(cut, pids)
+    failures = 0
+    for _ in range(12):
+        try:
+            await reading(ChatSession.objects.exists)
+        except OperationalError:
+            failures += 1
+    assert failures == (1 if connection.vendor == "postgresql" else 0)
+
+
 async def test_so_many_calls_wait_and_further_ones_are_refused(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(database, "WAITING_MAX", 3)
     pool, release = Pool("test", 1), threading.Event()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 import time
@@ -9,7 +10,7 @@ import time
 import pytest
 
 from chat import failpoints
-from chat.failpoints import failpoint
+from chat.failpoints import afailpoint, failpoint
 from tests.processes import ROOT
 
 
@@ -58,6 +59,26 @@ def test_sleep_delays() -> None:
     began = time.monotonic()
     act()
     assert time.monotonic() - began >= 0.05
+
+
+async def test_jitter_lets_the_rest_of_the_loop_go_on() -> None:
+    failpoints.armed["here"] = failpoints._parse("jitter:0.05")
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    turning = asyncio.create_task(others())
+    try:
+        for _ in range(10):
+            await afailpoint("here")
+    finally:
+        turning.cancel()
+        del failpoints.armed["here"]
+    assert turns > 10
 
 
 def test_an_unknown_action_is_an_error_and_not_a_silent_pass() -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from typing import Any
 
 import pytest
-from django.db import DataError
+from django.db import DataError, InternalError
+from psycopg.errors import IdleInTransactionSessionTimeout, InFailedSqlTransaction
 
 from chat import stream
 from chat.actions import attempts, runs
@@ -122,6 +124,44 @@ async def test_text_that_no_database_takes_is_clean_before_it_gets_there(
     await over(runtime)
     await until_row(held.run, status="succeeded")
     assert await answers() == ["ab 🌍!"]
+
+
+async def test_a_model_whose_packages_load_for_long_holds_up_nobody_else(
+    talk: Talk, runtime: Runtime, monkeypatch: pytest.MonkeyPatch, redis: Any
+) -> None:
+    """The lease is renewed only while the loop turns: the first answer of a second provider must not stop it."""
+    loading, loaded = threading.Event(), threading.Event()
+
+    def load(name: str) -> Guarded:
+        loading.set()
+        assert loaded.wait(5), "nothing else went on meanwhile"
+        return Guarded(ScriptedLLM([Text("Loaded.")]), Limits())
+
+    monkeypatch.setattr(runner, "llm_named", load)
+    await writing(talk.post)
+    held = await begun(runtime, talk)
+    await until(loading.is_set, "it is being loaded")
+    loaded.set()
+    await over(runtime)
+    await until_row(held.run, status="succeeded")
+    assert await answers() == ["Loaded."]
+
+
+async def test_a_database_that_stood_still_in_a_transaction_is_asked_again(
+    monkeypatch: pytest.MonkeyPatch, db: None
+) -> None:
+    monkeypatch.setattr(runner, "DATABASE_RETRY_S", 0)
+    causes: list[Exception] = [IdleInTransactionSessionTimeout(), InFailedSqlTransaction()]
+
+    def call() -> str:
+        if causes:
+            raise InternalError from causes.pop(0)
+        return "done"
+
+    with pytest.raises(InternalError) as raised:  # the second one is a mistake of our own: it comes back for ever
+        await runner.surely(call)
+    assert isinstance(raised.value.__cause__, InFailedSqlTransaction)
+    assert await runner.surely(call) == "done"
 
 
 async def test_a_crowded_talk_is_summarised_after_its_answer(

@@ -1,0 +1,25 @@
+"""Kombu's Redis transport, which lives on when a message in the queue is no message.
+
+The stock one lets the error end the worker, with all the answers that it is writing. What cannot be read is gone from
+the queue by then, and it cannot have been a doorbell of ours.
+"""
+
+import logging
+from typing import Any
+
+from kombu.transport import redis
+
+log = logging.getLogger(__name__)
+
+
+class Channel(redis.Channel):
+    def _brpop_read(self, **options: Any) -> Any:
+        try:
+            return super()._brpop_read(**options)  # type: ignore[misc]  # kombu has no types
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as problem:
+            log.error("what lay in the queue is no message: %s", type(problem).__name__)
+            return True  # something was read
+
+
+class Transport(redis.Transport):
+    Channel = Channel

@@ -1,0 +1,139 @@
+"""Faults of workers: one that swallows a doorbell and dies, one that freezes, deploys, and runs that kill."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+
+from tests.chaos.matrix.paces import LONG, STEADY, SWIFT
+from tests.chaos.matrix.scene import Found, Scene, explained, fault, off, restart, until
+from tests.chaos.matrix.storm import streaming_on
+from tests.processes import Process
+
+explained(3, "prefork child", "kill -9 of a prefork child", "workers run Celery's thread pool: there are no children")
+
+
+@fault(
+    2,
+    "lost doorbell",
+    "an idle worker is frozen, swallows a doorbell and is killed",
+    "the row is found by the other worker: the first token within 5 s",
+)
+async def lost_doorbell(scene: Scene) -> Found:
+    stack, rounds, waits = scene.stack, 4, []
+    async with scene.audience(sessions=2, clients=1, pace=STEADY, llms=(STEADY.demo,)) as audience:
+        for _ in range(rounds):
+            frozen = stack.workers[0]
+            frozen.freeze()
+            begun = time.monotonic()
+            # Redis serves who waits longest: of two doorbells the frozen one is handed one.
+            asked = [await audience.ask(*talk) for talk in audience.talks]
+            await asyncio.sleep(0.1)
+            frozen.kill()
+            for one in asked:
+                key = (one.run_id, 1)
+                await until(lambda: key in one.client.first_seen, "the first token", 10)  # noqa: B023
+                waits.append(one.client.first_seen[key] - begun)
+            await restart(frozen)
+            for one in asked:
+                await one.client.end_of(one.run_id)
+        tally = await audience.stop()
+    assert max(waits) > 0.25, "no doorbell was lost"
+    assert max(waits) <= 5, f"the first token took {max(waits):.1f} s"
+    return Found(rounds, tally, f"first token after {max(waits):.1f} s at the longest")
+
+
+@fault(
+    4,
+    "frozen worker",
+    "SIGSTOP of a worker for longer than its lease, then SIGCONT while others write its answers",
+    "it writes and shows nothing; each answer comes from one attempt",
+)
+async def frozen_worker(scene: Scene) -> Found:
+    stack, rounds = scene.stack, 2
+    restarts = 0
+    async with scene.audience(sessions=24, pace=LONG) as audience:
+        audience.start()
+        for _ in range(rounds):
+            await audience.flowing()
+            held = await streaming_on(stack, audience)
+            frozen = max(held, key=lambda worker: len(held[worker]))
+            assert held[frozen], "it held nothing"
+            frozen.freeze()
+            taken = lambda: audience.restarts("worker_lost") >= restarts + len(held[frozen])  # noqa: B023, E731
+            await until(taken, "its answers are begun anew", 20)
+            await asyncio.sleep(1)  # they are being written
+            frozen.thaw()
+            restarts = audience.restarts("worker_lost")
+            await asyncio.sleep(2)
+        tally = await audience.stop()
+        fenced = sum(worker.text().count("is no longer ours") for worker in stack.workers)
+    return Found(rounds, tally, f"{restarts} answers begun anew; {fenced} found at the very end that they were lost")
+
+
+@fault(
+    5,
+    "rolling deploy",
+    "SIGTERM to each worker and web process in turn, under load, and a new one in its place",
+    "no failed answer, no crash counted, sockets told 4412, a worker gone within 5 s",
+)
+async def rolling_deploy(scene: Scene) -> Found:
+    stack, times, ends = scene.stack, 0, []
+    async with scene.audience(sessions=30, pace=STEADY) as audience:
+        audience.start()
+        await audience.flowing(0.7)
+        parts: list[Process] = [*stack.workers, *stack.webs]
+        for part in parts:
+            part.terminate()
+            begun = time.monotonic()
+            code = await off(part.wait)
+            assert code == 0, f"{part} ended with {code}"
+            if part in stack.workers:
+                ends.append(time.monotonic() - begun)
+            times += 1
+            await restart(part)
+            await audience.flowing(0.5)
+        tally = await audience.stop()
+        closes = [code for client in audience.clients for code in client.closes]
+        crashed = audience.restarts("worker_lost")
+        drained = audience.restarts("drained")
+    assert closes and set(closes) == {4412}, f"sockets were closed with {sorted(set(closes))}"
+    assert crashed == 0, f"{crashed} answers counted as crashed"
+    assert max(ends) <= 5, f"a worker took {max(ends):.1f} s to end"
+    return Found(times, tally, f"{drained} answers handed over; a worker ended within {max(ends):.1f} s")
+
+
+@fault(
+    38,
+    "poison run",
+    "the worker that writes a certain answer is killed each time",
+    "it is given up after three crashes and says so; all others are answered",
+)
+async def poison_run(scene: Scene) -> Found:
+    stack, kills = scene.stack, 0
+    async with (
+        scene.audience(sessions=10, clients=2, pace=SWIFT) as others,
+        scene.audience(sessions=1, clients=1, pace=LONG) as poisoned,
+    ):
+        others.start()
+        [(client, session_id)] = poisoned.talks
+        poison = await poisoned.ask(client, session_id)
+        ended = asyncio.create_task(client.end_of(poison.run_id))
+        while not ended.done():
+            held = await streaming_on(stack, poisoned)
+            guilty = next((worker for worker, runs in held.items() if poison.run_id in runs), None)
+            if guilty is not None:
+                await asyncio.sleep(1)  # what was begun anew together with it has long been answered
+                guilty.signal(signal.SIGKILL)
+                await off(guilty.wait)
+                kills += 1
+                await restart(guilty)
+            await asyncio.sleep(0.2)
+        run = client.folds[session_id].runs[poison.run_id]
+        told = [row["kind"] for row in client.folds[session_id].messages.values() if row["role"] == "system"]
+        await client.agrees(session_id)
+        tally = await others.stop()
+    assert (run["status"], run["crashes"], run["error"]["code"]) == ("failed", 3, "worker_lost"), run
+    assert told == ["error"], told
+    return Found(kills, tally, f"given up after {run['crashes']} crashes; {tally.asked} others answered meanwhile")

@@ -1,0 +1,35 @@
+"""What comes out of the queue: messages, or anything that somebody put there."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+import redis as redis_py
+from kombu import Connection, Consumer, Queue
+
+from chatproject.celery import app
+
+JUNK: list[Any] = [b"", b"\xff\xfe", b"not json", b"7", b"[]", b"{}", b"[" * 100_000]
+JUNK += [
+    json.dumps({"body": "x", "properties": one}).encode() for one in (None, "text", {}, {"body_encoding": "rot13"})
+]
+
+
+@pytest.mark.parametrize("junk", JUNK, ids=range(len(JUNK)))
+def test_junk_in_the_queue_does_not_end_who_listens(redis_url: str, junk: bytes) -> None:
+    assert app  # it has put our transport in the place of the stock one
+    client = redis_py.Redis.from_url(redis_url)
+    client.delete("junk")
+    heard: list[Any] = []
+    with Connection(redis_url) as connection:
+        with connection.Producer() as producer:
+            producer.publish({"after": "it"}, routing_key="junk")
+        client.rpush("junk", junk)  # it is the next to be taken
+        consumer = Consumer(connection, [Queue("junk")], no_ack=True, accept=["json"])
+        consumer.register_callback(lambda body, message: heard.append(body))
+        with consumer:
+            for _ in range(2):
+                connection.drain_events(timeout=5)
+    assert heard == [{"after": "it"}]
