@@ -21,7 +21,7 @@ ASKED = [Asked("session", f"run{n}", f"Question {n}", said, NOBODY) for n, said 
 
 
 def rows(**changes: Any) -> dict[str, list[Any]]:
-    whole = {
+    whole: dict[str, list[Any]] = {
         "answers": [["run1", "w1 w2"], ["run2", "t1 t2 "]],
         "said": ["Question 1", "Question 2"],
         "runs": [["run1", "Question 1", "succeeded"], ["run2", "Question 2", "succeeded"]],

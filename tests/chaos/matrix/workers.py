@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sqlite3
 import time
+from contextlib import closing
 
 from tests.chaos.matrix.paces import LONG, STEADY, SWIFT
 from tests.chaos.matrix.scene import Found, Scene, explained, fault, off, restart, until
 from tests.chaos.matrix.storm import streaming_on
 from tests.processes import Process
+from tests.stack import Stack
 
 explained(3, "prefork child", "kill -9 of a prefork child", "workers run Celery's thread pool: there are no children")
 
@@ -44,6 +47,26 @@ async def lost_doorbell(scene: Scene) -> Found:
     return Found(rounds, tally, f"first token after {max(waits):.1f} s at the longest")
 
 
+async def freeze(stack: Stack, worker: Process) -> None:
+    """Freeze a worker, but not in the middle of a write: on SQLite it would hold the one lock while it sleeps."""
+    while True:
+        worker.freeze()
+        if stack.database != "sqlite" or await off(can_write, stack):
+            return
+        worker.thaw()
+        await asyncio.sleep(0.05)
+
+
+def can_write(stack: Stack) -> bool:
+    try:
+        with closing(sqlite3.connect(stack.folder / "data" / "chat.sqlite3", timeout=3, isolation_level=None)) as file:
+            file.execute("BEGIN IMMEDIATE")
+            file.execute("ROLLBACK")
+    except sqlite3.OperationalError:
+        return False
+    return True
+
+
 @fault(
     4,
     "frozen worker",
@@ -60,7 +83,7 @@ async def frozen_worker(scene: Scene) -> Found:
             held = await streaming_on(stack, audience)
             frozen = max(held, key=lambda worker: len(held[worker]))
             assert held[frozen], "it held nothing"
-            frozen.freeze()
+            await freeze(stack, frozen)
             taken = lambda: audience.restarts("worker_lost") >= restarts + len(held[frozen])  # noqa: B023, E731
             await until(taken, "its answers are begun anew", 20)
             await asyncio.sleep(1)  # they are being written
@@ -76,7 +99,7 @@ async def frozen_worker(scene: Scene) -> Found:
     5,
     "rolling deploy",
     "SIGTERM to each worker and web process in turn, under load, and a new one in its place",
-    "no failed answer, no crash counted, sockets told 4412, a worker gone within 5 s",
+    "no failed answer, no crash counted, sockets told 4412, a worker gone within 15 s",
 )
 async def rolling_deploy(scene: Scene) -> Found:
     stack, times, ends = scene.stack, 0, []
@@ -100,7 +123,7 @@ async def rolling_deploy(scene: Scene) -> Found:
         drained = audience.restarts("drained")
     assert closes and set(closes) == {4412}, f"sockets were closed with {sorted(set(closes))}"
     assert crashed == 0, f"{crashed} answers counted as crashed"
-    assert max(ends) <= 5, f"a worker took {max(ends):.1f} s to end"
+    assert max(ends) <= 15, f"a worker took {max(ends):.1f} s to end"
     return Found(times, tally, f"{drained} answers handed over; a worker ended within {max(ends):.1f} s")
 
 
