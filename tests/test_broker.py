@@ -33,3 +33,14 @@ def test_junk_in_the_queue_does_not_end_who_listens(redis_url: str, junk: bytes)
             for _ in range(2):
                 connection.drain_events(timeout=5)
     assert heard == [{"after": "it"}]
+
+
+def test_a_redis_that_takes_no_more_counts_as_away(redis_url: str) -> None:
+    """The worker tries again after an error of the connection, and ends by any other."""
+    client: Any = redis_py.Redis.from_url(redis_url)
+    client.config_set("maxmemory", "1")
+    try:
+        with Connection(redis_url) as connection, pytest.raises(connection.connection_errors):
+            connection.Producer().publish({}, routing_key="full")
+    finally:
+        client.config_set("maxmemory", "0")

@@ -15,6 +15,7 @@ from typing import Any, Self
 import httpx2
 
 from tests.chaos.matrix.paces import STEADY, Pace, is_begun_rightly
+from tests.connection import AWAY
 from tests.fold import Frame
 from tests.stack import Stack
 from tests.wire import ENDED, Client, Gone, Refused
@@ -90,6 +91,14 @@ class Watcher(Client):
     def problem(self) -> BaseException | None:
         return self._broken
 
+    async def arrive(self) -> None:
+        """Connect, and again where a server that has just started takes its time."""
+        for _ in range(5):
+            with suppress(*AWAY):
+                return await self.connect()
+            await asyncio.sleep(0.2)
+        return await self.connect()
+
     async def end_of(self, run_id: str) -> None:
         if run_id not in self.over:
             await self._ends.setdefault(run_id, asyncio.get_running_loop().create_future())
@@ -134,7 +143,7 @@ class Audience:
 
     async def __aenter__(self) -> Self:
         for client in self.clients:
-            await client.connect()
+            await client.arrive()
         for client, _ in zip(cycle(self.clients), range(self.sessions), strict=False):
             session_id = await client.new_session()
             await client.subscribe(session_id)
