@@ -151,6 +151,8 @@ else:
     _database["OPTIONS"] = {
         "pool": {"min_size": 2, "max_size": 24, "timeout": 10},
         "connect_timeout": 5,
+        # A query of chat/prepared.py is planned once a connection: from its second run there.
+        "prepare_threshold": 1,
         # A process that is frozen inside a transaction holds its locks for no longer than this, in ms.
         "options": "-c idle_in_transaction_session_timeout=10000",
     }

@@ -5,14 +5,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.conf import settings
-from django.core.exceptions import ObjectDoesNotExist
+from django.db.models import Q, QuerySet
 
-from chat.database import read_snapshot
 from chat.errors import Fenced
 from chat.models import ChatSession, Message, Run
+from chat.prepared import Given, Prepared
 from workers.llm.base import SUMMARY_HEADING, Prompt, Said, estimate_tokens
 
 LINES_MAX = 2000  # of talk looked at, whatever the budget
+PAGE = 50  # of lines read at once
 LINE_TOKENS = 4  # what a line costs besides its text
 CROWDED = 0.6  # of the budget
 
@@ -35,24 +36,23 @@ class Line:
 
 def build_context(run: Run) -> Context:
     """Collect what an LLM is told for a run. In a database thread. Raises `Fenced` where the session was deleted."""
-    with read_snapshot():
-        try:
-            session = ChatSession.objects.only("summary", "summary_seq").get(pk=run.session_id)
-            ask = Message.objects.get(pk=run.message_id)
-        except ObjectDoesNotExist:
-            raise Fenced from None
-        instructions = run.agent.instructions
-        if session.summary:
-            instructions = f"{instructions}\n\n{SUMMARY_HEADING}\n{session.summary}\n".lstrip()
-        asked = _line(ask)
-        room = settings.CHAT_CONTEXT_TOKENS - estimate_tokens(instructions) - asked.tokens
-        kept: list[Line] = []
-        spent = asked.tokens
-        for line in talk_before(run, session):  # read only as far as it fits
-            spent += line.tokens
-            if spent - asked.tokens > room:
-                break
-            kept.append(line)
+    session = _SUMMARY.first(pk=run.session_id)
+    if session is None:
+        raise Fenced
+    summary, summary_seq = session
+    instructions = run.agent.instructions
+    if summary:
+        instructions = f"{instructions}\n\n{SUMMARY_HEADING}\n{summary}\n".lstrip()
+    ask = run.message  # it came with the claim, and nobody changes what is being answered
+    asked = _line(ask.role, ask.content, ask.data, ask.seq)
+    room = settings.CHAT_CONTEXT_TOKENS - estimate_tokens(instructions) - asked.tokens
+    kept: list[Line] = []
+    spent = asked.tokens
+    for line in talk_before(run, summary_seq):  # read only as far as it fits
+        spent += line.tokens
+        if spent - asked.tokens > room:
+            break
+        kept.append(line)
     lines = (*reversed(kept), asked)
     return Context(
         Prompt(instructions, tuple(line.said for line in lines)),
@@ -60,29 +60,52 @@ def build_context(run: Run) -> Context:
         read={
             "attempt": run.attempt,
             "instructions_chars": len(run.agent.instructions),
-            "summary_seq": session.summary_seq if session.summary else 0,
+            "summary_seq": summary_seq if summary else 0,
             "seqs": [line.seq for line in lines],
             "tokens": estimate_tokens(instructions) + sum(line.tokens for line in lines),
         },
     )
 
 
-def talk_before(run: Run, session: ChatSession) -> Iterator[Line]:
+def talk_before(run: Run, summary_seq: int) -> Iterator[Line]:
     """What was said before a run's question and is not in the summary, newest first.
 
     The order is that of the runs: a question that was sent while others waited comes after their answers, although its
     seq is lower. Interrupted and failed answers are left out, and so is what the run itself asks.
+
+    Page by page without a snapshot: the runs before this one have ended, so their talk no longer changes.
     """
-    found = (
-        Message.objects.filter(session_id=session.pk, seq__gt=session.summary_seq, kind="text", deleted_at=None)
-        .filter(role__in=list(ROLES), run__position__lt=run.position)
-        .exclude(pk=run.message_id)
+    position, seq, left = run.position, -1, LINES_MAX
+    while left > 0:
+        page = _TALK.rows(
+            session_id=run.session_id,
+            summary_seq=summary_seq,
+            message_id=run.message_id,
+            position=position,
+            seq=seq,
+        )
+        for role, content, data, at_seq, _ in page[:left]:
+            if not data.get("interrupted"):
+                yield _line(role, content, data, at_seq)
+        if len(page) < PAGE:
+            return
+        left -= len(page)
+        *_, seq, position = page[-1]
+
+
+def _newest_talk() -> "QuerySet[Message, tuple[str, str, dict[str, Any], int, int]]":
+    before = Q(run__position__lt=Given("position")) | Q(run__position=Given("position"), seq__lt=Given("seq"))
+    said = Message.objects.filter(kind="text", deleted_at=None, role__in=list(ROLES))
+    return (
+        said.filter(before, session_id=Given("session_id"), seq__gt=Given("summary_seq"))
+        .exclude(pk=Given("message_id"))
         .order_by("-run__position", "-seq")
-        .only("role", "content", "data", "seq")[:LINES_MAX]
+        .values_list("role", "content", "data", "seq", "run__position")[:PAGE]
     )
-    for message in found.iterator(chunk_size=50):
-        if not message.was_interrupted:
-            yield _line(message)
+
+
+_TALK = Prepared(_newest_talk)
+_SUMMARY = Prepared(lambda: ChatSession.objects.filter(pk=Given("pk")).values_list("summary", "summary_seq"))
 
 
 def to_summarise(session: ChatSession) -> tuple[list[Said], int]:
@@ -90,7 +113,7 @@ def to_summarise(session: ChatSession) -> tuple[list[Said], int]:
     newest = Message.objects.filter(session_id=session.pk).newest_first()
     lines = []
     for message in newest.filter(seq__gt=session.summary_seq)[:LINES_MAX]:
-        lines.append((message, _line(message)))
+        lines.append((message, _line(message.role, message.content, message.data, message.seq)))
     unanswered = set(Run.objects.open().filter(session_id=session.pk).values_list("message_id", flat=True))
     room = settings.CHAT_CONTEXT_TOKENS / 2
     for index, (_, line) in enumerate(lines):
@@ -110,9 +133,8 @@ def to_summarise(session: ChatSession) -> tuple[list[Said], int]:
     return said, up_to
 
 
-def _line(message: Message) -> Line:
-    text = message.content
-    if context := message.data.get("context"):
-        text += "\n\n" + "\n".join(f"{name}: {value}" for name, value in context.items())
-    said = Said("assistant" if message.role == Message.Role.ASSISTANT else "user", text)
-    return Line(said, message.seq, estimate_tokens(text) + LINE_TOKENS)
+def _line(role: str, content: str, data: dict[str, Any], seq: int) -> Line:
+    if context := data.get("context"):
+        content += "\n\n" + "\n".join(f"{name}: {value}" for name, value in context.items())
+    said = Said("assistant" if role == Message.Role.ASSISTANT else "user", content)
+    return Line(said, seq, estimate_tokens(content) + LINE_TOKENS)

@@ -23,9 +23,9 @@ from django.db import Error, connection
 from chat import stream
 from chat.actions import attempts, workers
 from chat.database import reading, writing
-from chat.errors import NotFound
 from chat.layers import Listener
 from chat.models import Run
+from chat.prepared import Given, Prepared
 
 log = logging.getLogger(__name__)
 
@@ -155,8 +155,6 @@ class Runtime:
         self._looking[session_id] = False
         try:
             run = await writing(attempts.claim_run, self.worker_id, session_id)
-        except NotFound:
-            run = None  # the session was deleted meanwhile
         finally:
             again = self._looking.pop(session_id)
         if run is not None:
@@ -267,8 +265,13 @@ class Runtime:
                 self._keep(self._check(held))
 
 
+_SESSION = Prepared(
+    lambda: Run.objects.filter(pk=Given("pk"), status=Run.Status.QUEUED).values_list("session_id", flat=True)
+)
+
+
 def _session_of(run_id: UUID) -> UUID | None:
-    return Run.objects.filter(pk=run_id, status=Run.Status.QUEUED).values_list("session_id", flat=True).first()
+    return _SESSION.first(pk=run_id)
 
 
 runtime = Runtime()

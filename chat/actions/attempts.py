@@ -4,7 +4,7 @@ Every write is conditional on (worker, attempt, running): a worker that lost its
 """
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -19,10 +19,11 @@ from django.db.models.functions import Now
 
 from chat import stream
 from chat.actions.events import Log, action, locked, on_commit
-from chat.actions.runs import keep_partial, ring_next, say
+from chat.actions.runs import OPEN_RUNS, Following, keep_partial, say
 from chat.errors import Fenced, NotFound
 from chat.failpoints import failpoint
 from chat.models import Message, Run, Usage, Worker
+from chat.prepared import Given, Prepared, insert, together
 
 Status = Run.Status
 
@@ -47,24 +48,51 @@ def locked_for(run: Run) -> Iterator[Log]:
         raise Fenced from None
 
 
-@action
+_FIRST_OPEN = Prepared(
+    lambda: (
+        Run.objects.open()
+        .select_related("agent", "message")
+        .filter(session_id=Given("session_id"))
+        .order_by("position")[:1]
+    )
+)
+# Of everybody who waits in a session: whose turn it is shows only under the lock.
+_TAKEN_SLOTS = Prepared(
+    lambda: Run.objects.filter(
+        status=Status.RUNNING,
+        user_id__in=Run.objects.open().filter(session_id=Given("session_id")).values("user_id"),
+    ).values_list("user_id", "slot")
+)
+_WAITING = Prepared(lambda: Run.objects.filter(pk=Given("pk"), status=Status.QUEUED, attempt=Given("seen_attempt")))
+_HELD = Prepared(lambda: Run.objects.held_by(Given("held_by"), Given("held_attempt")).filter(pk=Given("pk")))
+
+
 def claim_run(worker_id: UUID, session_id: UUID) -> Run | None:
     """Start the oldest claimable run of a session, or None: one runs already, a question is open, no slot is free.
 
-    Raises `NotFound` where the session was deleted meanwhile.
+    The run comes with its agent and the message that it answers.
     """
-    if not Run.objects.filter(session_id=session_id, status=Status.QUEUED).exists():
-        return None
-    with locked(session_id) as log:
-        open_runs = list(
-            Run.objects.open().select_related("agent", "message").filter(session_id=session_id).order_by("position")
-        )
-        if not open_runs or open_runs[0].status != Status.QUEUED:
+    try:
+        run = _claim(worker_id, session_id)
+    except NotFound:
+        return None  # the session was deleted meanwhile
+    if run is not None:
+        failpoint("claim.committed")
+    return run
+
+
+@action
+def _claim(worker_id: UUID, session_id: UUID) -> Run | None:
+    first = _FIRST_OPEN.ask(session_id=session_id)
+    open_runs = OPEN_RUNS.ask(session_id=session_id)
+    taken = _TAKEN_SLOTS.ask(session_id=session_id)
+    with locked(session_id, first, open_runs, taken) as log:
+        run = first.first
+        if run is None or run.status != Status.QUEUED:
             return None
-        if any(run.status == Status.RUNNING for run in open_runs):
+        if any(status == Status.RUNNING for _, status in open_runs.rows):
             return None
-        run = open_runs[0]
-        slot = _free_slot(run)
+        slot = _free_slot({slot for user_id, slot in taken.rows if user_id == run.user_id})
         if slot is None and settings.CHAT_RUNS_PER_USER:
             return None
         failpoint("claim.slot")
@@ -79,31 +107,33 @@ def claim_run(worker_id: UUID, session_id: UUID) -> Run | None:
             "checkpoint": "",
             "started_at": log.now,
         }
-        if not Run.objects.filter(pk=run.pk, status=Status.QUEUED, attempt=run.attempt).update(**changes):
+        claim = _WAITING.change(changes, pk=run.pk, seen_attempt=run.attempt)
+        together(claim)
+        if not claim.count:
             return None
         for name, value in changes.items():
             setattr(run, name, value)
         log.append_event("run.started", run.as_data(), run_id=run.pk)
         on_commit(lambda: stream.raise_fence(run.session_id, run.pk, run.attempt))
         failpoint("claim.commit")
-    failpoint("claim.committed")
     return run
 
 
-def _free_slot(run: Run) -> int | None:
+def _free_slot(taken: Collection[int | None]) -> int | None:
     """Two claims may choose the same: the unique index lets one through, and the other looks again."""
-    taken = set(Run.objects.filter(user_id=run.user_id, status=Status.RUNNING).values_list("slot", flat=True))
     return next((slot for slot in range(1, settings.CHAT_RUNS_PER_USER + 1) if slot not in taken), None)
 
 
-def _end(run: Run, log: Log, **changes: Any) -> Run:
+def _end(run: Run, following: Following, **changes: Any) -> Run:
     """Take a run out of its worker's hands, or raise `Fenced`.
 
     A statement of its own: folded into another as a subquery, Postgres would judge it by an older snapshot.
     """
     assert run.worker_id is not None
     changes |= {"drafts": [], "checkpoint": "", "worker_id": None, "slot": None, "read": run.read}
-    if Run.objects.held_by(run.worker_id, run.attempt).filter(pk=run.pk).update(**changes) != 1:
+    fence = _HELD.change(changes, pk=run.pk, held_by=run.worker_id, held_attempt=run.attempt)
+    together(fence, *following.asked)
+    if fence.count != 1:
         raise Fenced
     failpoint("attempt.fenced")
     ended = copy.copy(run)  # the fence has shown that the row was as we know it
@@ -116,9 +146,10 @@ def _end(run: Run, log: Log, **changes: Any) -> Run:
 def finish_run(run: Run, text: str, spent: Spending) -> Run:
     """Store the answer and end the run. Raises `Fenced`."""
     with locked_for(run) as log:
+        following = Following.after(run)
         ended = _end(
             run,
-            log,
+            following,
             status=Status.SUCCEEDED,
             succeeded_at=log.now,
             llm=spent.llm,
@@ -127,8 +158,8 @@ def finish_run(run: Run, text: str, spent: Spending) -> Run:
             cost_usd=spent.cost_usd,
         )
         say(log, ended, message_id=run.answer_id, content=text)
-        _spend(run, spent)
-        ring_next(log, ended)
+        log.add_row(_usage(run, spent), ignore_conflicts=True)
+        following.ring(log)
         log.append_event("run.succeeded", ended.as_data(), run_id=run.pk)
         on_commit(lambda: stream.raise_fence(run.session_id, run.pk, run.attempt + 1, run.drafts))
     failpoint("finish.committed")
@@ -139,9 +170,10 @@ def finish_run(run: Run, text: str, spent: Spending) -> Run:
 def fail_run(run: Run, error: dict[str, Any], partial: str, spent: Spending) -> Run:
     """End a run with an error that people are told of; what was shown of its answer is kept. Raises `Fenced`."""
     with locked_for(run) as log:
+        following = Following.after(run)
         ended = _end(
             run,
-            log,
+            following,
             status=Status.FAILED,
             failed_at=log.now,
             error=error,
@@ -152,39 +184,35 @@ def fail_run(run: Run, error: dict[str, Any], partial: str, spent: Spending) -> 
         )
         if partial.strip():
             keep_partial(log, ended, partial)
-        _spend(run, spent)
-        _tell_failure(log, ended)
+        log.add_row(_usage(run, spent), ignore_conflicts=True)
+        _tell_failure(log, ended, following)
         on_commit(lambda: stream.raise_fence(run.session_id, run.pk, run.attempt + 1, run.drafts))
     return ended
 
 
-def _tell_failure(log: Log, run: Run) -> None:
+def _tell_failure(log: Log, run: Run, following: Following) -> None:
     assert run.error is not None
     say(log, run, role=Message.Role.SYSTEM, kind="error", content=run.error["message"], data={"error": run.error})
-    ring_next(log, run)
+    following.ring(log)
     log.append_event("run.failed", run.as_data(), run_id=run.pk)
 
 
-def _spend(run: Run, spent: Spending) -> None:
-    Usage.objects.bulk_create(
-        [
-            Usage(
-                run_id=run.pk,
-                attempt=run.attempt,
-                llm=spent.llm,
-                input_tokens=spent.input_tokens,
-                output_tokens=spent.output_tokens,
-                cost_usd=spent.cost_usd,
-            )
-        ],
-        ignore_conflicts=True,  # an attempt is accounted for once
+def _usage(run: Run, spent: Spending) -> Usage:
+    """A row an attempt: which is accounted for once, so a second one is ignored."""
+    return Usage(
+        run_id=run.pk,
+        attempt=run.attempt,
+        llm=spent.llm,
+        input_tokens=spent.input_tokens,
+        output_tokens=spent.output_tokens,
+        cost_usd=spent.cost_usd,
     )
 
 
 def record_usage(run: Run, spent: Spending) -> None:
     """Store what an attempt cost and read that ended otherwise: allowed after the end, and no event."""
     with suppress(IntegrityError):  # the session was deleted
-        _spend(run, spent)
+        together(insert(_usage(run, spent), ignore_conflicts=True))
     if run.read is not None:  # whoever cancelled it could not know
         Run.objects.filter(pk=run.pk, attempt=run.attempt, status=Status.CANCELLED).update(read=run.read)
 
@@ -229,11 +257,13 @@ def _put_back(seen: Run, reason: str, stuck: bool) -> Run:
         if claim.update(**changes) != 1:
             raise Fenced
         back = Run.objects.select_related("agent").get(pk=run.pk)
+        following = Following.after(run)
+        together(*following.asked)
         on_commit(lambda: stream.raise_fence(run.session_id, run.pk, run.attempt + 1, run.drafts))
         if poisonous:
-            _tell_failure(log, back)
+            _tell_failure(log, back, following)
         else:
-            ring_next(log, back)
+            following.ring(log)
             log.append_event(
                 "run.restarted",
                 back.as_data(),

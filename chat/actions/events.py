@@ -9,12 +9,14 @@ from typing import Any, ParamSpec, TypeVar
 from uuid import UUID
 
 from django.db import IntegrityError, OperationalError, connection, transaction
+from django.db.models import Model
 from django.utils import timezone
 
 from chat import stream
 from chat.errors import NotFound
 from chat.failpoints import failpoint
 from chat.models import ChatSession, Event
+from chat.prepared import Asked, Given, Prepared, insert, together
 from chat.protocol import Frame
 
 P = ParamSpec("P")
@@ -59,6 +61,7 @@ class Log:
         self.now: datetime = timezone.now()
         self.frames: list[Frame] = []
         self._events: list[Event] = []
+        self._rows: list[Asked[Any]] = []
         self._columns = {"last_seq", "updated_at"}
 
     @property
@@ -98,7 +101,7 @@ class Log:
         """Set columns of the session and say so."""
         for name, value in columns.items():
             setattr(self.session, name, value)
-        self._columns |= set(columns)
+            self._columns.add(name)
         self.append_event(event)
 
     def set_status(self, status: str) -> None:
@@ -110,13 +113,16 @@ class Log:
         self.session.active_at = self.now
         self._columns.add("active_at")
 
+    def add_row(self, row: Model, *, ignore_conflicts: bool = False) -> None:
+        """Insert a row with the events, at the end."""
+        self._rows.append(insert(row, ignore_conflicts=ignore_conflicts))
+
     def write(self) -> None:
         if not self._events:
             return
-        Event.objects.bulk_create(self._events)
-        ChatSession.objects.filter(pk=self.session.pk).update(
-            **{name: getattr(self.session, name) for name in self._columns}
-        )
+        columns = {name: getattr(self.session, name) for name in self._columns}
+        together(*self._rows, insert(*self._events), _SESSION.change(columns, pk=self.session_id))
+        self._rows = []
         self.frames += [event.as_frame() for event in self._events]
         self._events = []
         on_commit(self._tell)
@@ -130,18 +136,23 @@ class Log:
         stream.publish(self.session_id, self.frames)
 
 
+_SESSION = Prepared(lambda: ChatSession.objects.filter(pk=Given("pk")))
+# On SQLite the transaction itself is the lock (BEGIN IMMEDIATE); Postgres locks the row and reads it fresh.
+_LOCKED = Prepared(lambda: ChatSession.objects.select_for_update(no_key=True).filter(pk=Given("pk")))
+
+
 @contextmanager
-def locked(session_id: UUID) -> Iterator[Log]:
+def locked(session_id: UUID, *also: Asked[Any]) -> Iterator[Log]:
     """One transaction on one session: its row is locked first, so that commit order is seq order.
 
-    Raises `NotFound`.
+    `also` is asked under the lock, in the same round trip. Raises `NotFound`.
     """
     with transaction.atomic():
-        # On SQLite the transaction itself is the lock (BEGIN IMMEDIATE); Postgres locks the row and reads it fresh.
-        session = ChatSession.objects.select_for_update(no_key=True).filter(pk=session_id).first()
-        if session is None:
+        session = _LOCKED.ask(pk=session_id)
+        together(session, *also)
+        if session.first is None:
             raise NotFound
-        log = Log(session)
+        log = Log(session.first)
         yield log
         log.write()
 

@@ -1,24 +1,32 @@
 """Who takes part in a session."""
 
+from typing import Any
 from uuid import UUID
 
 from chat.actions.events import action, locked
 from chat.errors import Conflict, InvalidInput, NotAllowed, NotFound
 from chat.models import Member, User
+from chat.prepared import Asked, Given, Prepared, together
 from chat.protocol.commands import NewMember
 
+_MEMBER = Prepared(lambda: Member.objects.filter(session_id=Given("session_id"), user_id=Given("user_id")))
 
-def membership(user: User, session_id: UUID) -> Member:
-    """The member that a user is in a session. Raises `NotFound`: what is not yours does not exist for you."""
-    member = Member.objects.filter(session_id=session_id, user=user).first()
-    if member is None:
+
+def membership(user: User, session_id: UUID, *also: Asked[Any]) -> Member:
+    """The member that a user is in a session. Raises `NotFound`: what is not yours does not exist for you.
+
+    `also` is asked in the same round trip.
+    """
+    asked = _MEMBER.ask(session_id=session_id, user_id=user.pk)
+    together(asked, *also)
+    if asked.first is None:
         raise NotFound
-    return member
+    return asked.first
 
 
-def writer(user: User, session_id: UUID) -> Member:
+def writer(user: User, session_id: UUID, *also: Asked[Any]) -> Member:
     """Likewise, of somebody who may write. Raises `NotFound`, `NotAllowed`."""
-    member = membership(user, session_id)
+    member = membership(user, session_id, *also)
     if not member.may_write:
         raise NotAllowed
     return member

@@ -8,11 +8,12 @@ from django.conf import settings
 from chat import jobs, limits
 from chat.actions.events import action, locked, on_commit
 from chat.actions.members import membership, writer
-from chat.actions.runs import refuse_to_wait
-from chat.actions.sessions import agent_named
+from chat.actions.runs import OPEN_RUNS, refuse_to_wait
+from chat.actions.sessions import agent_asked, agent_of
 from chat.errors import Busy, Conflict, InvalidInput, NotAllowed, NotFound, SessionClosed
 from chat.failpoints import failpoint
 from chat.models import Agent, ChatSession, Message, Run, User
+from chat.prepared import Asked, Given, Prepared
 from chat.protocol.commands import NewMessage
 from chat.protocol.shapes import PostedData
 
@@ -32,8 +33,9 @@ def post_message(user: User, session_id: UUID, new: NewMessage) -> Posted:
     A key that is known is answered with the first ids, before anything is spent. Raises `NotFound`, `NotAllowed`,
     `Conflict` (the key with another content), `RateLimited`, `SessionClosed`, `Busy`, `TooManyWaiting`, `InvalidInput`.
     """
-    writer(user, session_id)
-    if posted := _known(user, session_id, new):
+    same_key = _with_key(user, session_id, new)
+    writer(user, session_id, same_key)
+    if posted := _known(same_key, new):
         return posted
     spent = limits.spend_message(user.pk, session_id, uuid4().hex)
     try:
@@ -46,10 +48,17 @@ def post_message(user: User, session_id: UUID, new: NewMessage) -> Posted:
     return posted
 
 
-def _known(user: User, session_id: UUID, new: NewMessage) -> Posted | None:
-    if new.key is None:
-        return None
-    message = Message.objects.filter(session_id=session_id, user=user, key=new.key).first()
+_WITH_KEY = Prepared(
+    lambda: Message.objects.filter(session_id=Given("session_id"), user_id=Given("user_id"), key=Given("key"))
+)
+
+
+def _with_key(user: User, session_id: UUID, new: NewMessage) -> Asked[Message]:
+    return _WITH_KEY.ask(session_id=session_id, user_id=user.pk, key=new.key)
+
+
+def _known(same_key: Asked[Message], new: NewMessage) -> Posted | None:
+    message = same_key.first
     if message is None:
         return None
     if message.data.get("sent_as", message.content) != new.content:
@@ -60,23 +69,25 @@ def _known(user: User, session_id: UUID, new: NewMessage) -> Posted | None:
 
 @action
 def _post(user: User, session_id: UUID, new: NewMessage) -> Posted:
-    with locked(session_id) as log:
+    same_key = _with_key(user, session_id, new)
+    open_runs = OPEN_RUNS.ask(session_id=session_id)
+    agents = agent_asked(session_id, new.agent)
+    with locked(session_id, same_key, open_runs, agents) as log:
         session = log.session
-        if posted := _known(user, session_id, new):
+        if posted := _known(same_key, new):
             return posted  # the same key came by two ways at once, and the other was faster
         if session.status == ChatSession.Status.CLOSED:
             raise SessionClosed
-        open_runs = list(Run.objects.open().filter(session_id=session_id).values_list("status", flat=True))
-        if open_runs and new.on_busy == "reject":
+        if open_runs.rows and new.on_busy == "reject":
             raise Busy
-        refuse_to_wait(open_runs)
-        agent = agent_named(new.agent or str(session.agent_id))
+        refuse_to_wait([status for _, status in open_runs.rows])
+        agent = agent_of(agents)
         _check_llm(new.llm, agent)
         if new.parent_id and not Message.objects.filter(session_id=session_id, pk=new.parent_id).exists():
             raise InvalidInput("There is no such message to answer.", fields={"parent_id": "unknown"})
 
         run_id = uuid4()
-        message = Message.objects.create(
+        message = Message(
             session=session,
             seq=log.next_seq,
             run_id=run_id,
@@ -90,11 +101,12 @@ def _post(user: User, session_id: UUID, new: NewMessage) -> Posted:
             created_at=log.now,
             updated_at=log.now,
         )
+        log.add_row(message)
         log.append_event("message.created", message.as_data(), run_id=run_id, author_id=user.pk)
         log.touch()
         if session.status != ChatSession.Status.INTERRUPTED:
             log.set_status(ChatSession.Status.ACTIVE)
-        run = Run.objects.create(
+        run = Run(
             id=run_id,
             session=session,
             message=message,
@@ -104,8 +116,9 @@ def _post(user: User, session_id: UUID, new: NewMessage) -> Posted:
             position=log.next_seq,
             queued_at=log.now,
         )
+        log.add_row(run)
         log.append_event("run.queued", run.as_data(), run_id=run_id)
-        if not open_runs:  # else whatever ends before it rings for it
+        if not open_runs.rows:  # else whatever ends before it rings for it
             on_commit(lambda: _ring(run_id))
     return Posted(message.pk, run_id, duplicate=False)
 

@@ -2,11 +2,12 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, Self
 from uuid import UUID, uuid4
 
 from django.conf import settings
-from django.db.models import Exists, OuterRef
+from django.db.models import Exists, OuterRef, QuerySet
 
 from chat import jobs, limits, stream
 from chat.actions.events import Log, action, locked, on_commit
@@ -15,6 +16,7 @@ from chat.actions.sessions import settle
 from chat.errors import Conflict, InvalidInput, NotFound, SessionClosed, TooManyWaiting
 from chat.failpoints import failpoint
 from chat.models import ChatSession, Message, Run, User
+from chat.prepared import Asked, Given, Prepared, together
 from chat.protocol import Frame
 from chat.protocol.shapes import RunChangeData
 
@@ -32,9 +34,17 @@ class Outcome:
         return {"run_id": str(self.run.pk), "status": self.run.status}
 
 
+_VISIBLE = Prepared(lambda: Run.objects.filter(session__members__user=Given("user_id"), pk=Given("pk")))
+_ANY = Prepared(lambda: Run.objects.filter(pk=Given("pk")))
+_NOW = Prepared(lambda: Run.objects.select_related("agent").filter(pk=Given("pk")))
+_AS_SEEN = Prepared(
+    lambda: Run.objects.filter(pk=Given("pk"), status=Given("seen_status"), attempt=Given("seen_attempt"))
+)
+
+
 def run_for(user: User, run_id: UUID, *, by_operator: bool = False) -> Run:
     """A run that a user may change; an operator, whom the admin has let in, any. Raises `NotFound`, `NotAllowed`."""
-    run = (Run.objects if by_operator else Run.objects.visible_to(user)).filter(pk=run_id).first()
+    run = _ANY.first(pk=run_id) if by_operator else _VISIBLE.first(user_id=user.pk, pk=run_id)
     if run is None:
         raise NotFound
     if not by_operator:
@@ -58,8 +68,9 @@ def cancel_run(user: User, run_id: UUID, *, by_operator: bool = False) -> Outcom
 @action
 def _cancel(seen: Run, partial: dict[str, str]) -> Outcome | None:
     """Cancel a run with what was taken of its drafts; None where it has others by now."""
-    with locked(seen.session_id) as log:
-        run = Run.objects.select_related("agent").filter(pk=seen.pk).first()
+    now = _NOW.ask(pk=seen.pk)
+    with locked(seen.session_id, now) as log:
+        run = now.first
         if run is None:
             raise NotFound
         if not run.is_open:
@@ -69,15 +80,18 @@ def _cancel(seen: Run, partial: dict[str, str]) -> Outcome | None:
         drafts, worker_id = run.drafts, run.worker_id
         shown = next((partial[one] for one in drafts if one in partial), None)
         text = run.checkpoint if shown is None else shown
-        changed = Run.objects.filter(pk=run.pk, status=run.status, attempt=run.attempt).update(
-            status=Status.CANCELLED, cancelled_at=log.now, drafts=[], checkpoint="", worker=None, slot=None
+        following = Following.after(run)
+        changes = {"cancelled_at": log.now, "drafts": [], "checkpoint": "", "worker_id": None, "slot": None}
+        changed = _AS_SEEN.change(
+            changes | {"status": Status.CANCELLED}, pk=run.pk, seen_status=run.status, seen_attempt=run.attempt
         )
-        if not changed:
+        together(changed, *following.asked)
+        if not changed.count:
             raise Conflict
         if text.strip() and run.answer_id:
             keep_partial(log, run, text, complete=shown is not None)
         run.status, run.cancelled_at, run.drafts = Status.CANCELLED, log.now, []
-        ring_next(log, run)
+        following.ring(log)
         log.append_event("run.cancelled", run.as_data(), run_id=run.pk, extra={"discarded": []})
         on_commit(lambda: stream.raise_fence(run.session_id, run.pk, run.attempt + 1, drafts))
         if worker_id:
@@ -106,7 +120,7 @@ def say(
 ) -> Message:
     """Write a message of a run: its agent's, or the system's."""
     system = {"kind": "system", "name": "system", "title": "", "avatar": "", "color": ""}
-    message = Message.objects.create(
+    message = Message(
         id=message_id or uuid4(),
         session_id=run.session_id,
         seq=log.next_seq,
@@ -120,36 +134,61 @@ def say(
         created_at=log.now,
         updated_at=log.now,
     )
+    log.add_row(message)
     log.append_event("message.created", message.as_data(), run_id=run.pk)
     log.touch()
     return message
 
 
-def ring_next(log: Log, ended: Run) -> None:
-    """Ring for what may go on when a run ends or is put back, in its session and its user's others; settle the status.
+OPEN_RUNS = Prepared(
+    lambda: Run.objects.open().filter(session_id=Given("session_id")).order_by("position").values_list("pk", "status")
+)
 
-    Call it after the change and before the event that tells it: that one is to be the last.
-    """
-    open_runs = list(
-        Run.objects.open().filter(session_id=ended.session_id).order_by("position").values_list("pk", "status")
-    )
-    settle(log, {status for _, status in open_runs})
-    if open_runs and open_runs[0][1] == Status.QUEUED:
-        first = open_runs[0][0]
-        on_commit(lambda: jobs.run_agent(first))
-    if not settings.CHAT_RUNS_PER_USER:
-        return  # nobody is held for want of a slot
+
+def _held_runs() -> "QuerySet[Run, UUID]":
+    """The oldest run of a user that waits, in another session, for nothing but a free slot."""
     busy = Run.objects.filter(session_id=OuterRef("session_id"), status__in=(Status.RUNNING, Status.INTERRUPTED))
-    held = (
-        Run.objects.filter(user_id=ended.user_id, status=Status.QUEUED)
-        .exclude(session_id=ended.session_id)
+    waiting = Run.objects.filter(user_id=Given("user_id"), status=Status.QUEUED)
+    return (
+        waiting.exclude(session_id=Given("session_id"))
         .exclude(Exists(busy))
         .order_by("queued_at")
-        .values_list("pk", flat=True)
-        .first()
+        .values_list("pk", flat=True)[:1]
     )
-    if held is not None:
-        on_commit(lambda: jobs.run_agent(held))
+
+
+_HELD_RUNS = Prepared(_held_runs)
+
+
+@dataclass(slots=True)
+class Following:
+    """What may go on when a run ends or is put back: to be asked for after the change, in one round trip with it."""
+
+    open_runs: Asked[tuple[UUID, str]]
+    held_runs: Asked[UUID] | None  # None: nobody is held for want of a slot
+
+    @classmethod
+    def after(cls, run: Run) -> Self:
+        limited = settings.CHAT_RUNS_PER_USER > 0
+        return cls(
+            OPEN_RUNS.ask(session_id=run.session_id),
+            _HELD_RUNS.ask(user_id=run.user_id, session_id=run.session_id) if limited else None,
+        )
+
+    @property
+    def asked(self) -> list[Asked[Any]]:
+        return [self.open_runs] if self.held_runs is None else [self.open_runs, self.held_runs]
+
+    def ring(self, log: Log) -> None:
+        """Ring for what may go on, in the session of the run and its user's others; settle the session's status.
+
+        Call it before the event that tells of the change: that one is to be the last.
+        """
+        settle(log, {status for _, status in self.open_runs.rows})
+        if self.open_runs.first is not None and self.open_runs.first[1] == Status.QUEUED:
+            on_commit(partial(jobs.run_agent, self.open_runs.first[0]))
+        if self.held_runs is not None and self.held_runs.first is not None:
+            on_commit(partial(jobs.run_agent, self.held_runs.first))
 
 
 def retry_run(user: User, run_id: UUID, *, by_operator: bool = False) -> Outcome:

@@ -12,17 +12,33 @@ from chat.actions.members import owner, writer
 from chat.errors import Conflict, InvalidInput
 from chat.failpoints import failpoint
 from chat.models import Agent, ChatSession, Member, Run, User
+from chat.prepared import Asked, Given, Prepared, together
 from chat.protocol.commands import NewSession, SessionChange
 
 Status = ChatSession.Status
 
 
-def agent_named(name: str) -> Agent:
+_AGENT = Prepared(lambda: Agent.objects.filter(name=Given("name"), enabled=True))
+_AGENT_OF_SESSION = Prepared(lambda: Agent.objects.filter(sessions=Given("session_id"), enabled=True))
+
+
+def agent_asked(session_id: UUID, name: str | None) -> Asked[Agent]:
+    """Ask for the agent of that name, else for the session's own."""
+    return _AGENT.ask(name=name) if name else _AGENT_OF_SESSION.ask(session_id=session_id)
+
+
+def agent_of(asked: Asked[Agent]) -> Agent:
     """Raises `InvalidInput` where there is no such agent to talk to."""
-    agent = Agent.objects.filter(name=name, enabled=True).first()
-    if agent is None:
+    if asked.first is None:
         raise InvalidInput("There is no such agent.", fields={"agent": "unknown"})
-    return agent
+    return asked.first
+
+
+def agent_named(name: str) -> Agent:
+    """Likewise, by its name alone."""
+    asked = _AGENT.ask(name=name)
+    together(asked)
+    return agent_of(asked)
 
 
 @action
@@ -48,7 +64,7 @@ def update_session(user: User, session_id: UUID, change: SessionChange) -> ChatS
     writer(user, session_id)
     columns = change.model_dump(exclude_unset=True, exclude_none=True)
     if "agent" in columns:
-        columns["agent"] = agent_named(columns["agent"])
+        columns["agent_id"] = agent_named(columns.pop("agent")).pk
     with locked(session_id) as log:
         if columns.get("status") == Status.COMPLETED:
             if log.session.status == Status.CLOSED:

@@ -13,6 +13,7 @@ from chat.models.messages import Message
 from chat.models.sessions import ChatSession
 from chat.models.users import User
 from chat.models.workers import Worker
+from chat.prepared import Given
 
 
 class Runs(models.QuerySet["Run"]):
@@ -22,7 +23,7 @@ class Runs(models.QuerySet["Run"]):
     def visible_to(self, user: User) -> Self:
         return self.filter(session__members__user=user)
 
-    def held_by(self, worker_id: uuid.UUID, attempt: int) -> Self:
+    def held_by(self, worker_id: uuid.UUID | Given, attempt: int | Given) -> Self:
         """The fence: nobody but this worker, in this attempt, while it runs."""
         return self.filter(status=Run.Status.RUNNING, worker_id=worker_id, attempt=attempt)
 

@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from chat import limits
-from chat.actions import attempts, members, messages, runs
+from chat.actions import attempts, events, members, messages, runs
 from chat.errors import (
     ChatError,
     Conflict,
@@ -18,6 +18,7 @@ from chat.errors import (
     NotFound,
 )
 from chat.models import Agent, ChatSession, Message, Run, User
+from chat.prepared import Asked, together
 from chat.protocol.commands import NewMember
 from tests.inside import Talk, Threads, failing_at, new_talk, rung, stopped_at, told
 from tests.processes import PATIENCE
@@ -52,13 +53,18 @@ def test_the_place_of_a_run_is_the_number_of_its_event(talk: Talk) -> None:
 def test_a_failure_half_way_leaves_nothing(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
     before = talk.last_seq
 
-    def fail(**columns: Any) -> None:
+    def fail(*asked: Asked[Any]) -> None:
+        if asked[-1].read is not None:
+            together(*asked)
+            return
+        together(*asked[:-1])
         raise RuntimeError("power cut")
 
-    monkeypatch.setattr(Run.objects, "create", fail)
+    monkeypatch.setattr(events, "together", fail)
     with pytest.raises(RuntimeError):
         talk.post()
     assert not Message.objects.exists()
+    assert not Run.objects.exists()
     assert talk.last_seq == before
 
 

@@ -1,0 +1,208 @@
+"""Queries that are built once and run often, and rows that are written without being asked for again.
+
+Django builds a query anew each time, which costs five times as much as to run it, and an answer takes thirty. The hot
+ones are still written in Django's words, with `Given` where a value belongs, but their SQL is made once a process.
+`together` runs several: on Postgres they travel in one go, and each still sees what was committed when its turn came.
+The models' fields and constraints hold as ever; what is passed by are signals, and what `save()` looks up.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any, Generic, TypeVar, cast
+from uuid import UUID
+
+from django.db import connection
+from django.db.models import Field, Model, QuerySet, UUIDField, Value
+from django.db.models.constants import OnConflict
+from django.db.models.query import FlatValuesListIterable, ModelIterable, get_related_populators
+from django.db.models.sql import UpdateQuery
+
+T = TypeVar("T")
+
+Fields = Sequence["Field[Any, Any]"]
+
+
+class Given(Value):
+    """A place in a query that is filled in each time it runs, by its name."""
+
+    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, Any]:
+        return "%s", [self]
+
+
+@dataclass(slots=True)
+class Asked(Generic[T]):
+    """One statement with its values: what it found, and how many rows it changed, once it was run."""
+
+    sql: str
+    values: list[Any]
+    read: Callable[[list[Any]], list[T]] | None = None
+    _rows: list[T] | None = None
+    _count: int | None = None
+
+    @property
+    def rows(self) -> list[T]:
+        assert self._rows is not None, "not run yet"
+        return self._rows
+
+    @property
+    def first(self) -> T | None:
+        return self.rows[0] if self.rows else None
+
+    @property
+    def count(self) -> int:
+        assert self._count is not None, "not run yet"
+        return self._count
+
+    def take(self, cursor: Any) -> None:
+        if self.read is not None:
+            self._rows = self.read(cursor.fetchall())
+        self._count = cursor.rowcount
+
+
+@dataclass(slots=True)
+class Prepared(Generic[T]):
+    """A query whose SQL is made once.
+
+    `build` gives the query set, with `Given("name")` for what differs from call to call; `name=value` fills it in.
+    """
+
+    build: Callable[[], "QuerySet[Any, T]"]
+    _select: "tuple[str, Sequence[Any], Callable[[list[Any]], list[T]]] | None" = None
+    _updates: dict[tuple[str, ...], tuple[str, Sequence[Any], Fields]] = field(default_factory=dict)
+
+    def ask(self, **given: Any) -> Asked[T]:
+        if self._select is None:
+            self._select = _compiled(self.build())
+        sql, places, read = self._select
+        return Asked(sql, _filled(places, given), read)
+
+    def rows(self, **given: Any) -> list[T]:
+        asked = self.ask(**given)
+        together(asked)
+        return asked.rows
+
+    def first(self, **given: Any) -> T | None:
+        rows = self.rows(**given)
+        return rows[0] if rows else None
+
+    def change(self, columns: Mapping[str, Any], **given: Any) -> Asked[T]:
+        """Set columns of the rows that are found: a conditional UPDATE."""
+        names = tuple(sorted(columns))
+        made = self._updates.get(names)
+        if made is None:
+            made = self._updates[names] = _compiled_update(self.build(), names)
+        sql, places, fields = made
+        values = [one.get_db_prep_save(columns[name], connection) for one, name in zip(fields, names, strict=True)]
+        return Asked(sql, values + _filled(places, given))
+
+
+def insert(*rows: Model, ignore_conflicts: bool = False) -> Asked[Any]:
+    """Insert rows of one model, as they are: their keys are known before, or are nobody's business."""
+    sql, fields = _insertion(type(rows[0]), len(rows), ignore_conflicts, connection.vendor)
+    values = [one.get_db_prep_save(getattr(row, one.attname), connection) for row in rows for one in fields]
+    for row in rows:
+        row._state.adding, row._state.db = False, connection.alias
+    return Asked(sql, values)
+
+
+@cache
+def _insertion(model: type[Model], rows: int, ignore_conflicts: bool, vendor: str) -> tuple[str, Fields]:
+    fields = [one for one in model._meta.local_concrete_fields if not one.db_returning]
+    on_conflict = OnConflict.IGNORE if ignore_conflicts else None
+    quote, operations = connection.ops.quote_name, connection.ops
+    places = f"({', '.join(['%s'] * len(fields))})"
+    parts = (
+        operations.insert_statement(on_conflict=on_conflict),
+        quote(model._meta.db_table),
+        f"({', '.join(quote(str(one.column)) for one in fields)}) VALUES",
+        ", ".join([places] * rows),
+        operations.on_conflict_suffix_sql(fields, on_conflict, [], []),
+    )
+    return " ".join(parts), fields
+
+
+def together(*asked: Asked[Any]) -> None:
+    """Run statements, in their order. Raises what the first that fails raises; none after it is run."""
+    if connection.vendor == "postgresql":
+        _pipelined(asked)
+        return
+    with connection.cursor() as cursor:
+        for one in asked:
+            cursor.execute(one.sql, one.values)
+            one.take(cursor)
+
+
+def _pipelined(asked: Sequence[Asked[Any]]) -> None:
+    """On Postgres: values travel beside the SQL, which it then plans once; and one round trip brings all answers."""
+    import psycopg
+
+    connection.close_if_health_check_failed()
+    connection.ensure_connection()
+    raw = connection.connection
+    cursors = []
+    with connection.wrap_database_errors, _in_one_go(raw, len(asked)):
+        for one in asked:
+            cursor = psycopg.Cursor(raw)
+            cursors.append(cursor)
+            # Django's wrapper refuses to go on in a transaction that is broken.
+            connection.make_cursor(cast(Any, cursor)).execute(one.sql, one.values)
+    for one, cursor in zip(asked, cursors, strict=True):
+        one.take(cursor)
+
+
+@contextmanager
+def _in_one_go(raw: Any, statements: int) -> Iterator[None]:
+    if statements == 1:
+        yield
+    else:
+        with raw.pipeline():
+            yield
+
+
+def _compiled(found: "QuerySet[Any, T]") -> "tuple[str, Sequence[Any], Callable[[list[Any]], list[T]]]":
+    compiler = found.query.get_compiler(connection=connection)
+    sql, places = compiler.as_sql()
+    converters = compiler.get_converters([one for one, _, _ in compiler.select])
+    shape = found._iterable_class
+    if shape is ModelIterable:
+        info = compiler.klass_info
+        start, end = info["select_fields"][0], info["select_fields"][-1] + 1
+        names = [one.target.attname for one, _, _ in compiler.select[start:end]]
+        populators = get_related_populators(info, compiler.select, connection.alias)  # type: ignore[call-arg]
+
+    def read(rows: list[Any]) -> list[Any]:
+        lines: Any = compiler.apply_converters(rows, converters) if converters else rows
+        if shape is FlatValuesListIterable:
+            return [line[0] for line in lines]
+        if shape is not ModelIterable:
+            return [tuple(line) for line in lines]
+        made = []
+        for line in lines:
+            row = found.model.from_db(connection.alias, names, line[start:end])
+            for populator in populators:
+                populator.populate(line, row)
+            made.append(row)
+        return made
+
+    return sql, places, read
+
+
+def _compiled_update(found: "QuerySet[Any, Any]", names: Sequence[str]) -> tuple[str, Sequence[Any], Fields]:
+    query = cast(UpdateQuery, found.query.chain(UpdateQuery))
+    query.add_update_values({name: Given(name) for name in names})
+    sql, places = query.get_compiler(connection=connection).as_sql()
+    return sql, places[len(names) :], [found.model._meta.get_field(name) for name in names]
+
+
+def _filled(places: Sequence[Any], given: Mapping[str, Any]) -> list[Any]:
+    return [_adapted(given[place.value]) if isinstance(place, Given) else place for place in places]
+
+
+def _adapted(value: Any) -> Any:
+    """A value of a condition: text, a number or an id."""
+    return _ID.get_db_prep_value(value, connection) if isinstance(value, UUID) else value
+
+
+_ID: "UUIDField[UUID, UUID]" = UUIDField()
