@@ -117,10 +117,10 @@ async def test_a_session_that_is_deleted_during_a_claim_is_nothing_to_do(
     await writing(talk.queue)
     locked = attempts.locked
 
-    def delete_first(session_id: Any) -> Any:
+    def delete_first(session_id: Any, *also: Any) -> Any:
         monkeypatch.setattr(attempts, "locked", locked)
         sessions.delete_session(talk.ada, session_id)
-        return locked(session_id)
+        return locked(session_id, *also)
 
     monkeypatch.setattr(attempts, "locked", delete_first)
     await runtime.look_at(talk.pk)
