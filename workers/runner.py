@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
+from functools import partial
 from typing import Any, TypeVar
 
 from django.conf import settings
@@ -15,9 +16,11 @@ from chat.actions.attempts import Spending
 from chat.database import reading, writing
 from chat.errors import Fenced, Unavailable
 from chat.models import Run
+from workers.bill import Bill, llms_of
 from workers.context import Context, build_context
 from workers.llm import open_llm
-from workers.llm.base import LLM, Limits, LLMError, Spent, estimate_tokens
+from workers.llm.base import LLM, Limits, LLMError
+from workers.llm.chain import Chain
 from workers.modes import open_mode
 from workers.modes.base import Answered, Cleared, Delta, ReasoningDelta, Work
 from workers.publish import Draft, publisher
@@ -52,7 +55,14 @@ class Attempt:
     def __init__(self, held: Held) -> None:
         self.held = held
         self.run: Run = held.run
-        self.spent = Spending(llm=self.run.llm or self.run.agent.llm or settings.CHAT_LLM)
+        self.bill = Bill()
+        self.chain = Chain(
+            llms_of(self.run),
+            llm_named,
+            on_call=self.bill.add,
+            emergency_text=settings.CHAT_EMERGENCY_TEXT,
+            total_s=settings.CHAT_LLM_TOTAL_S,
+        )
         self.text = Draft(publisher(), self.run, stream.MESSAGE, self._on_fenced)
         self.reasoning = Draft(publisher(), self.run, stream.REASONING, self._on_fenced)
         self.context: Context | None = None
@@ -71,9 +81,7 @@ class Attempt:
         self.context = context = await surely(build_context, self.run, by=reading)
         self.run.read = context.read
         await telling
-        # The first model of a provider loads its packages, for seconds: beside the loop, which has a lease to keep.
-        llm = await asyncio.to_thread(llm_named, self.spent.llm)
-        work = Work(context.prompt, llm, self.check)
+        work = Work(context.prompt, self.chain, self.check)
         async with aclosing(open_mode(self.run.agent.mode)(work)) as yielded:
             async for one in yielded:
                 if isinstance(one, Delta):
@@ -84,19 +92,13 @@ class Attempt:
                     self.text.clear()
                     if self.reasoning.text:
                         self.reasoning.clear()
-                elif isinstance(one, Spent):
-                    self.spent.input_tokens += one.input_tokens
-                    self.spent.output_tokens += one.output_tokens
                 elif isinstance(one, Answered):
                     return one.text
         raise LLMError("llm_empty", "The agent ended without an answer.")
 
-    def estimate_spending(self) -> None:
-        """A stream that was broken off told no usage: count what went in and what came out."""
-        if self.context is not None and not self.spent.output_tokens and self.text.text:
-            prompt = self.context.prompt
-            self.spent.input_tokens = sum(map(estimate_tokens, (prompt.instructions, *(s.text for s in prompt.talk))))
-            self.spent.output_tokens = estimate_tokens(self.text.text)
+    async def spent(self) -> list[Spending]:
+        """What it cost so far, by LLM."""
+        return await asyncio.to_thread(self.bill.lines, self.chain.name)
 
     def close(self) -> None:
         self.text.close()
@@ -112,6 +114,7 @@ async def execute(held: Held) -> None:
         await _answer(attempt)
     except Fenced:
         log.info("run %s is no longer ours", held.run.pk)
+        await surely(attempts.record_usage, held.run, *await attempt.spent())  # what it cost, it cost
     except asyncio.CancelledError:
         if held.why is None:
             raise
@@ -125,10 +128,13 @@ async def _answer(attempt: Attempt) -> None:
     try:
         text = await attempt.work()
         await attempt.text.flush()
-        await surely(attempts.finish_run, run, text, attempt.spent)
+        chain = attempt.chain
+        error = told(chain.error) if chain.error else None
+        spent = await attempt.spent()
+        finish = partial(attempts.finish_run, fallback_status=chain.fallback_status, error=error)
+        await surely(finish, run, text, *spent)
     except LLMError as problem:
-        error = {"code": problem.code, "message": problem.message, "temporary": problem.temporary}
-        await _fail(attempt, error, attempt.text.text)
+        await _fail(attempt, told(problem), attempt.text.text)
     except Fenced:
         raise
     except Exception:
@@ -143,21 +149,24 @@ async def _answer(attempt: Attempt) -> None:
             jobs.summarise_session(run.session_id)
 
 
+def told(problem: LLMError) -> dict[str, Any]:
+    return {"code": problem.code, "message": problem.message, "temporary": problem.temporary}
+
+
 INTERNAL = {"code": "internal", "message": "Something went wrong while answering.", "temporary": True}
 
 
-async def _fail(attempt: Attempt, error: dict[str, Any], partial: str) -> None:
-    attempt.estimate_spending()
+async def _fail(attempt: Attempt, error: dict[str, Any], text: str) -> None:
     await attempt.text.flush()
-    await surely(attempts.fail_run, attempt.run, error, partial, attempt.spent)
+    fail = partial(attempts.fail_run, fallback_status=attempt.chain.fallback_status)
+    await surely(fail, attempt.run, error, text, *await attempt.spent())
 
 
 async def _stopped(attempt: Attempt) -> None:
     if attempt.held.why == DRAINED:
-        await surely(attempts.put_back, attempt.run, DRAINED)
+        await surely(attempts.put_back, attempt.run, DRAINED, *await attempt.spent())
     else:
-        attempt.estimate_spending()
-        await surely(attempts.record_usage, attempt.run, attempt.spent)
+        await surely(attempts.record_usage, attempt.run, *await attempt.spent())
 
 
 async def surely(call: Callable[..., T], *args: Any, by: Callable[..., Awaitable[Any]] = writing) -> T:
@@ -172,5 +181,6 @@ async def surely(call: Callable[..., T], *args: Any, by: Callable[..., Awaitable
         except (OperationalError, InterfaceError, InternalError, Unavailable) as problem:
             if isinstance(problem, InternalError) and getattr(problem.__cause__, "sqlstate", "") != STOOD_STILL:
                 raise
-            log.warning("%s waits for the database: %s", call.__name__, type(problem).__name__)
+            name = getattr(call, "__name__", None) or getattr(call, "func", call).__name__
+            log.warning("%s waits for the database: %s", name, type(problem).__name__)
             await asyncio.sleep(DATABASE_RETRY_S)

@@ -10,6 +10,10 @@ from django.db import Error, connection
 
 from chat import stream
 from chat.actions import attempts, audit, tickets, workers
+from chat.actions.attempts import Spending
+from chat.models import Run
+from workers.bill import llms_of, price
+from workers.llm.base import Spent, estimate_tokens
 
 if TYPE_CHECKING:
     from workers.runtime import Runtime
@@ -43,14 +47,25 @@ def sweep(runtime: "Runtime") -> None:
     if not runtime.holds_lease:
         return  # whoever slept itself, or could not reach the database, cannot judge who is dead
     for run in attempts.lost_runs():
-        if attempts.put_back(run, "worker_lost"):
+        if attempts.put_back(run, "worker_lost", *shown_by(run)):
             log.warning("run %s lost its worker in attempt %s", run.pk, run.attempt)
     if settings.CHAT_LLM_TOTAL_S:  # else an answer may take as long as it likes
         for run in attempts.stuck_runs(2 * settings.CHAT_LLM_TOTAL_S + 120):
-            if attempts.put_back(run, "worker_lost", stuck=True):
+            if attempts.put_back(run, "worker_lost", *shown_by(run), stuck=True):
                 log.error("run %s hung in attempt %s", run.pk, run.attempt)
     for session_id in attempts.claimable_sessions(0 if stream.outbox.is_broken else OVERDUE_S):
         runtime.spawn(runtime.look_at(session_id))
+
+
+def shown_by(run: Run) -> list[Spending]:
+    """What a lost attempt cost as far as anybody can know: what it had shown. What it had read died with it."""
+    texts = stream.take(run.session_id, run.pk, run.drafts, hold_ms=0) if run.drafts else {}
+    shown = "".join((texts or {}).values()) or run.checkpoint
+    if not shown:
+        return []
+    llm = llms_of(run)[0]
+    tokens = estimate_tokens(shown)
+    return [Spending(llm, 0, tokens, price(llm, Spent(0, tokens)))]
 
 
 def prune() -> None:

@@ -4,7 +4,7 @@ Every write is conditional on (worker, attempt, running): a worker that lost its
 """
 
 import copy
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -13,9 +13,8 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from django.conf import settings
-from django.db import IntegrityError
-from django.db.models import Count, Exists, OuterRef, Q
-from django.db.models.functions import Now
+from django.db.models import Count, DecimalField, Exists, OuterRef, Q, QuerySet, Sum, Value
+from django.db.models.functions import Coalesce, Now
 
 from chat import stream
 from chat.actions.events import Log, action, locked, on_commit
@@ -26,16 +25,17 @@ from chat.models import Message, Run, Usage, Worker
 from chat.prepared import Given, Prepared, insert, together
 
 Status = Run.Status
+SMALLEST_USD = Decimal("0.000001")  # what a column holds of it
 
 
 @dataclass(slots=True)
 class Spending:
-    """What an attempt cost."""
+    """What one LLM cost in an attempt; None: nobody knows its price."""
 
     llm: str = ""
     input_tokens: int = 0
     output_tokens: int = 0
-    cost_usd: Decimal = Decimal(0)
+    cost_usd: Decimal | None = None
 
 
 @contextmanager
@@ -143,8 +143,13 @@ def _end(run: Run, following: Following, **changes: Any) -> Run:
 
 
 @action
-def finish_run(run: Run, text: str, spent: Spending) -> Run:
-    """Store the answer and end the run. Raises `Fenced`."""
+def finish_run(
+    run: Run, text: str, *spent: Spending, fallback_status: str | None = None, error: dict[str, Any] | None = None
+) -> Run:
+    """Store the answer and end the run; the LLM that was asked last is its LLM. Raises `Fenced`.
+
+    An answer may have an error: it is the text for emergencies then, and this is why.
+    """
     with locked_for(run) as log:
         following = Following.after(run)
         ended = _end(
@@ -152,13 +157,13 @@ def finish_run(run: Run, text: str, spent: Spending) -> Run:
             following,
             status=Status.SUCCEEDED,
             succeeded_at=log.now,
-            llm=spent.llm,
-            input_tokens=spent.input_tokens,
-            output_tokens=spent.output_tokens,
-            cost_usd=spent.cost_usd,
+            fallback_status=fallback_status,
+            error=error,
+            **_cost_with(run, spent),
+            **({"llm": spent[-1].llm} if spent else {}),
         )
-        say(log, ended, message_id=run.answer_id, content=text)
-        log.add_row(_usage(run, spent), ignore_conflicts=True)
+        say(log, ended, message_id=run.answer_id, content=text, data={"emergency": True} if error else None)
+        _keep_bill(log, run, spent)
         following.ring(log)
         log.append_event("run.succeeded", ended.as_data(), run_id=run.pk)
         on_commit(lambda: stream.raise_fence(run.session_id, run.pk, run.attempt + 1, run.drafts))
@@ -167,7 +172,9 @@ def finish_run(run: Run, text: str, spent: Spending) -> Run:
 
 
 @action
-def fail_run(run: Run, error: dict[str, Any], partial: str, spent: Spending) -> Run:
+def fail_run(
+    run: Run, error: dict[str, Any], partial: str, *spent: Spending, fallback_status: str | None = None
+) -> Run:
     """End a run with an error that people are told of; what was shown of its answer is kept. Raises `Fenced`."""
     with locked_for(run) as log:
         following = Following.after(run)
@@ -177,14 +184,13 @@ def fail_run(run: Run, error: dict[str, Any], partial: str, spent: Spending) -> 
             status=Status.FAILED,
             failed_at=log.now,
             error=error,
-            llm=spent.llm,
-            input_tokens=spent.input_tokens,
-            output_tokens=spent.output_tokens,
-            cost_usd=spent.cost_usd,
+            fallback_status=fallback_status,
+            **_cost_with(run, spent),
+            **({"llm": spent[-1].llm} if spent else {}),
         )
         if partial.strip():
             keep_partial(log, ended, partial)
-        log.add_row(_usage(run, spent), ignore_conflicts=True)
+        _keep_bill(log, run, spent)
         _tell_failure(log, ended, following)
         on_commit(lambda: stream.raise_fence(run.session_id, run.pk, run.attempt + 1, run.drafts))
     return ended
@@ -197,24 +203,60 @@ def _tell_failure(log: Log, run: Run, following: Following) -> None:
     log.append_event("run.failed", run.as_data(), run_id=run.pk)
 
 
-def _usage(run: Run, spent: Spending) -> Usage:
-    """A row an attempt: which is accounted for once, so a second one is ignored."""
-    return Usage(
-        run_id=run.pk,
-        attempt=run.attempt,
-        llm=spent.llm,
-        input_tokens=spent.input_tokens,
-        output_tokens=spent.output_tokens,
-        cost_usd=spent.cost_usd,
+def _bill(run: Run, spent: Sequence[Spending]) -> list[Usage]:
+    """A row for each LLM that an attempt asked. An attempt is accounted for once: a second time it is ignored."""
+    return [
+        Usage(
+            run_id=run.pk,
+            attempt=run.attempt,
+            llm=one.llm,
+            input_tokens=one.input_tokens,
+            output_tokens=one.output_tokens,
+            cost_usd=one.cost_usd,
+        )
+        for one in spent
+    ]
+
+
+def _keep_bill(log: Log, run: Run, spent: Sequence[Spending]) -> None:
+    if rows := _bill(run, spent):
+        log.add_row(*rows, ignore_conflicts=True)
+
+
+def _cost_with(run: Run, spent: Sequence[Spending]) -> dict[str, Any]:
+    """What a run has cost by now, with what this attempt does: as columns."""
+    totals = {"input_tokens": 0, "output_tokens": 0, "cost_usd": Decimal(0)}
+    if run.attempt > 1:
+        totals = _cost_of(Usage.objects.filter(run_id=run.pk).exclude(attempt=run.attempt))
+    for one in spent:
+        totals["input_tokens"] += one.input_tokens
+        totals["output_tokens"] += one.output_tokens
+        totals["cost_usd"] += (one.cost_usd or Decimal(0)).quantize(SMALLEST_USD)
+    return totals
+
+
+def _cost_of(rows: "QuerySet[Usage]") -> dict[str, Any]:
+    return rows.aggregate(
+        input_tokens=Coalesce(Sum("input_tokens"), 0),
+        output_tokens=Coalesce(Sum("output_tokens"), 0),
+        cost_usd=Coalesce(Sum("cost_usd"), Value(Decimal(0)), output_field=DecimalField()),
     )
 
 
-def record_usage(run: Run, spent: Spending) -> None:
-    """Store what an attempt cost and read that ended otherwise: allowed after the end, and no event."""
-    with suppress(IntegrityError):  # the session was deleted
-        together(insert(_usage(run, spent), ignore_conflicts=True))
-    if run.read is not None:  # whoever cancelled it could not know
-        Run.objects.filter(pk=run.pk, attempt=run.attempt, status=Status.CANCELLED).update(read=run.read)
+@action
+def record_usage(run: Run, *spent: Spending) -> None:
+    """Store what an attempt cost and read that ended otherwise: allowed after its end, and no event tells it.
+
+    Nothing is told because nothing is shown: whoever follows the log sees an ended run no more.
+    """
+    with suppress(Fenced), locked_for(run):  # else the session was deleted
+        if rows := _bill(run, spent):
+            together(insert(*rows, ignore_conflicts=True))
+        # Where it is open again, in another attempt, its next event tells the sum.
+        totals = _cost_of(Usage.objects.filter(run_id=run.pk))
+        Run.objects.filter(pk=run.pk).exclude(status__in=Run.OPEN).update(**totals)
+        if run.read is not None:  # whoever cancelled it could not know
+            Run.objects.filter(pk=run.pk, attempt=run.attempt, status=Status.CANCELLED).update(read=run.read)
 
 
 def keep_checkpoint(run: Run, text: str) -> None:
@@ -224,20 +266,22 @@ def keep_checkpoint(run: Run, text: str) -> None:
         raise Fenced
 
 
-def put_back(run: Run, reason: str, *, stuck: bool = False) -> Run | None:
+def put_back(run: Run, reason: str, *spent: Spending, stuck: bool = False) -> Run | None:
     """Queue a running run again: `drained` by its own worker, or `worker_lost`, where the lease ran out.
+
+    `spent` is what the attempt cost, as far as that is known.
 
     A run that is `stuck` is taken from a worker whose lease holds, and counts as lost. None where it is no longer this
     attempt's: somebody was faster.
     """
     try:
-        return _put_back(run, reason, stuck)
+        return _put_back(run, reason, spent, stuck)
     except Fenced:
         return None
 
 
 @action
-def _put_back(seen: Run, reason: str, stuck: bool) -> Run:
+def _put_back(seen: Run, reason: str, spent: Sequence[Spending], stuck: bool) -> Run:
     lost = reason == "worker_lost"
     with locked_for(seen) as log:
         claim = Run.objects.filter(pk=seen.pk, status=Status.RUNNING, attempt=seen.attempt)
@@ -254,8 +298,9 @@ def _put_back(seen: Run, reason: str, stuck: bool) -> Run:
         else:
             # The next attempt begins here, so nothing of this one passes the fence from now on.
             changes |= {"status": Status.QUEUED, "attempt": run.attempt + 1, "answer_id": None}
-        if claim.update(**changes) != 1:
+        if claim.update(**changes, **_cost_with(seen, spent)) != 1:
             raise Fenced
+        _keep_bill(log, seen, spent)
         back = Run.objects.select_related("agent").get(pk=run.pk)
         following = Following.after(run)
         together(*following.asked)

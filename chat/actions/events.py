@@ -113,9 +113,9 @@ class Log:
         self.session.active_at = self.now
         self._columns.add("active_at")
 
-    def add_row(self, row: Model, *, ignore_conflicts: bool = False) -> None:
-        """Insert a row with the events, at the end."""
-        self._rows.append(insert(row, ignore_conflicts=ignore_conflicts))
+    def add_row(self, *rows: Model, ignore_conflicts: bool = False) -> None:
+        """Insert rows of one model with the events, at the end."""
+        self._rows.append(insert(*rows, ignore_conflicts=ignore_conflicts))
 
     def write(self) -> None:
         if not self._events:

@@ -1,5 +1,6 @@
 """Who answers: instructions, an LLM and a mode."""
 
+from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
 from django.db import models
 from django.utils import timezone
@@ -7,6 +8,12 @@ from django.utils import timezone
 from chat import protocol
 
 MODES = ("direct",)  # by name; the workers know what they do
+
+
+def check_names(value: object) -> None:
+    """Raises: ValidationError."""
+    if not isinstance(value, list) or not all(isinstance(name, str) and name.strip() for name in value):
+        raise ValidationError('Write a list of names, like ["openai:MODEL", "demo"].')
 
 
 class Agent(models.Model):
@@ -19,6 +26,8 @@ class Agent(models.Model):
     color = models.CharField(max_length=20, blank=True)
     instructions = models.TextField(blank=True)
     llm = models.CharField(max_length=200, blank=True, help_text="Empty: the server's own (CHAT_LLM).")
+    # Asked in this order when `llm` fails. Null: the server's own (CHAT_FALLBACKS); an empty list: none.
+    fallbacks = models.JSONField(null=True, blank=True, default=None, validators=[check_names])
     mode = models.CharField(max_length=32, default="direct")
     enabled = models.BooleanField(default=True)
     created_at = models.DateTimeField(default=timezone.now)
@@ -49,6 +58,7 @@ class Agent(models.Model):
             "color": self.color,
             "instructions": self.instructions,
             "llm": self.llm,
+            "fallbacks": self.fallbacks,
             "mode": self.mode,
             "enabled": self.enabled,
             "created_at": protocol.time(self.created_at),

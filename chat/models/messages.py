@@ -63,8 +63,13 @@ class Message(models.Model):
         return f"{self.role}: {self.content[:60]}"
 
     @property
-    def was_interrupted(self) -> bool:
-        return bool(self.data.get("interrupted"))
+    def is_part_of_the_talk(self) -> bool:
+        return self.is_talk(self.data)
+
+    @staticmethod
+    def is_talk(data: dict[str, Any]) -> bool:
+        """Whether an LLM is to read it later: not what was broken off, and not what only said that nothing works."""
+        return not data.get("interrupted") and not data.get("emergency")
 
     def as_data(self, *, show_key: bool = True) -> protocol.MessageData:
         data: dict[str, Any] = self.data

@@ -1,4 +1,4 @@
-"""What was spent: one row an attempt, also of failed and cancelled ones."""
+"""What was spent: one row an attempt and LLM, also of attempts that failed, were cancelled, drained or lost."""
 
 from django.db import models
 from django.utils import timezone
@@ -12,12 +12,13 @@ class Usage(models.Model):
     llm = models.CharField(max_length=200)
     input_tokens = models.PositiveIntegerField(default=0)
     output_tokens = models.PositiveIntegerField(default=0)
-    cost_usd = models.DecimalField(max_digits=14, decimal_places=6, default=0)
+    # Null: nobody knows the price. That is not 0, which a model of one's own may well cost.
+    cost_usd = models.DecimalField(max_digits=14, decimal_places=6, null=True, default=None)
     created_at = models.DateTimeField(default=timezone.now, db_index=True)  # the admin sums up by days
 
     class Meta:
         verbose_name_plural = "usage"
-        constraints = [models.UniqueConstraint(fields=("run", "attempt"), name="one_usage_an_attempt")]
+        constraints = [models.UniqueConstraint(fields=("run", "attempt", "llm"), name="one_usage_an_attempt_and_llm")]
 
     def __str__(self) -> str:
         return f"{self.run_id} {self.attempt}: {self.input_tokens} + {self.output_tokens}"

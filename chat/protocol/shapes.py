@@ -58,6 +58,7 @@ class AgentData(TypedDict):
     color: str
     instructions: str
     llm: str  # empty: the server's own
+    fallbacks: list[str] | None  # asked in this order when it fails; null: the server's own
     mode: str
     enabled: bool
     created_at: Time

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,6 +23,7 @@ from tests.inside import Talk, told
 from tests.workers.process import UNAVAILABLE, LedLLM, begun, over, shown, until, until_row
 from tests.workers.scripted import ScriptedLLM
 from workers import runner
+from workers.llm import chain
 from workers.llm.base import Limits, LLMError, Spent, Text
 from workers.llm.guarded import Guarded
 from workers.runtime import Runtime
@@ -216,9 +219,7 @@ async def test_what_fails_for_the_moment_is_tried_again_and_shown_from_the_start
 async def test_an_empty_answer_is_a_failure(
     talk: Talk, runtime: Runtime, llm: LedLLM, monkeypatch: pytest.MonkeyPatch, texts: list[str]
 ) -> None:
-    from workers.modes import direct
-
-    monkeypatch.setattr(direct, "_RETRY_AFTER_S", 0)
+    monkeypatch.setattr(chain, "_RETRY_AFTER_S", 0)
     await writing(talk.post)
     held = await begun(runtime, talk)
     for _ in range(2):
@@ -262,11 +263,11 @@ async def test_what_was_shown_but_cannot_be_stored_still_lets_the_run_end(
     """Else it would be claimed, shown and refused again and again."""
     fail_run, finish_run = attempts.fail_run, attempts.finish_run
 
-    def refuse(run: Run, *args: Any) -> Run:
+    def refuse(run: Run, *args: Any, **named: Any) -> Run:
         text = args[0] if isinstance(args[0], str) else args[1]
         if text:
             raise DataError("a text that this database does not take")
-        return fail_run(run, *args)
+        return fail_run(run, *args, **named)
 
     monkeypatch.setattr(attempts, "fail_run", refuse)
     monkeypatch.setattr(attempts, "finish_run", refuse)
@@ -279,3 +280,72 @@ async def test_what_was_shown_but_cannot_be_stored_still_lets_the_run_end(
     row = await until_row(held.run, status="failed")
     assert row.error == runner.INTERNAL
     assert await answers() == []
+
+
+# --- more than one LLM ------------------------------------------------------------------------------------------------
+
+
+async def test_a_broken_answer_is_void_and_the_next_llms_is_shown_from_the_start(
+    talk: Talk, runtime: Runtime, llm: LedLLM, redis: Any, settings: Any
+) -> None:
+    settings.CHAT_LLM, settings.CHAT_FALLBACKS = "main", ["next"]
+    await writing(talk.post)
+    held = await begun(runtime, talk)
+    llm.say("void")
+    await shown(held.run, "void", redis)
+    llm.fail(LLMError("llm_rejected", "No.", fault="auth"))
+    await until(lambda: len(llm.prompts) == 2, "the next one is asked")
+    llm.say("Good")
+    await shown(held.run, "Good", redis)
+    llm.end(Spent(11, 4))
+    await over(runtime)
+    row = await until_row(held.run, status="succeeded", llm="next", fallback_status="recovery", output_tokens=5)
+    assert await answers() == ["Good"]
+    rows = Usage.objects.filter(run_id=row.pk).order_by("llm")
+    assert await reading(lambda: list(rows.values_list("llm", "output_tokens", "cost_usd"))) == [
+        ("main", 1, None),
+        ("next", 4, None),
+    ]
+    assert row.input_tokens == await reading(lambda: sum(rows.values_list("input_tokens", flat=True)))
+
+
+async def test_an_agent_may_have_fallbacks_of_its_own_or_none(
+    talk: Talk, runtime: Runtime, llm: LedLLM, settings: Any
+) -> None:
+    settings.CHAT_FALLBACKS = ["next"]
+    await writing(lambda: Agent.objects.create(name="alone", llm="main", fallbacks=[]))
+    await writing(talk.post, agent="alone")
+    held = await begun(runtime, talk)
+    llm.fail(UNAVAILABLE)
+    await over(runtime)
+    await until_row(held.run, status="failed", llm="main", fallback_status=None)
+    assert len(llm.prompts) == 1
+
+
+async def test_the_text_for_emergencies_takes_the_place_of_what_was_shown(
+    talk: Talk, runtime: Runtime, llm: LedLLM, redis: Any, settings: Any
+) -> None:
+    settings.CHAT_EMERGENCY_TEXT = "Please call us."
+    await writing(talk.post)
+    held = await begun(runtime, talk)
+    llm.say("half an ans")
+    await shown(held.run, "half an ans", redis)
+    llm.fail(UNAVAILABLE)
+    await over(runtime)
+    row = await until_row(held.run, status="succeeded", fallback_status="emergency", error=runner.told(UNAVAILABLE))
+    assert await answers() == ["Please call us."]
+    assert row.output_tokens == 3
+
+
+async def test_what_a_call_cost_is_priced_by_the_operators_table(
+    talk: Talk, runtime: Runtime, llm: LedLLM, settings: Any, tmp_path: Path
+) -> None:
+    table = tmp_path / "prices.toml"
+    table.write_text('["mine"]\ninput = 1000\noutput = 2000\n')
+    settings.CHAT_LLM, settings.CHAT_PRICES = "mine", str(table)
+    await writing(talk.post)
+    held = await begun(runtime, talk)
+    llm.say("Hello!")
+    llm.end(Spent(3, 2))
+    await over(runtime)
+    await until_row(held.run, status="succeeded", cost_usd=Decimal("0.007"))

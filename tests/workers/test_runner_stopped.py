@@ -100,6 +100,7 @@ async def test_a_cancelled_run_closes_its_model_at_once_and_its_cost_is_stored(
     assert llm.closed == 1
     [(attempt, _, output)] = await usage(held.run)
     assert (attempt, output) == (1, 3)
+    await until_row(held.run, status="cancelled", output_tokens=3)
     assert await answers() == ["Hello wor"]
     assert (await types(talk))[-1] == "run.cancelled"
 
@@ -128,9 +129,11 @@ async def test_a_drained_run_is_handed_back_and_its_model_is_closed(
     await shown(held.run, "Hello", redis)
     held.stop(DRAINED)
     await over(runtime)
-    row = await until_row(held.run, status="queued", attempt=2, crashes=0)
+    row = await until_row(held.run, status="queued", attempt=2, crashes=0, output_tokens=2)
     assert row.drafts == [] and llm.closed == 1
     assert (await types(talk))[-1] == "run.restarted"
+    [(attempt, _, output)] = await usage(held.run)
+    assert (attempt, output) == (1, 2), "its cost is known as if it had ended"
 
 
 async def test_a_run_that_is_drained_before_its_first_step_is_handed_back_too(talk: Talk, runtime: Runtime) -> None:
@@ -161,11 +164,11 @@ async def test_a_drain_waits_for_the_database_with_a_run_that_it_hands_back(
 ) -> None:
     put_back, tried = attempts.put_back, []
 
-    def away_at_first(run: Run, reason: str) -> Any:
+    def away_at_first(run: Run, reason: str, *spent: attempts.Spending) -> Any:
         tried.append(1)
         if len(tried) < 3:
             raise LOST
-        return put_back(run, reason)
+        return put_back(run, reason, *spent)
 
     away_at_first.__name__ = "put_back"
     monkeypatch.setattr(attempts, "put_back", away_at_first)

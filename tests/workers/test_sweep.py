@@ -12,8 +12,8 @@ from django.utils import timezone
 
 from chat import stream
 from chat.actions import attempts, runs, sessions, tickets, workers
-from chat.models import Run, Ticket, Worker
-from tests.inside import Talk, Threads, new_talk, rung
+from chat.models import Run, Ticket, Usage, Worker
+from tests.inside import Talk, Threads, new_talk, rung, told
 from workers import sweep as sweep_module
 from workers.sweep import prune, sweep, sweep_forever
 
@@ -40,6 +40,19 @@ def watchful() -> Any:
 
 def kill(talk: Talk) -> None:
     Worker.objects.filter(pk=talk.worker_id).update(lease_until=timezone.now() - timedelta(seconds=1))
+
+
+def test_what_a_dead_worker_had_shown_is_accounted_for(talk: Talk, watchful: Any, redis: Any, settings: Any) -> None:
+    settings.CHAT_LLM = "demo"
+    run = talk.start()
+    told()
+    redis.set(stream.draft_key(talk.pk, run.answer_id), "twelve bytes")
+    kill(talk)
+    sweep(watchful)
+    assert list(Usage.objects.values_list("attempt", "llm", "input_tokens", "output_tokens")) == [(1, "demo", 0, 3)]
+    assert talk.log()[-1].data["usage"]["output_tokens"] == 3
+    told()
+    assert not redis.hget(stream.fence_key(talk.pk, run.pk), "h"), "the next attempt is not held"
 
 
 def long_ago(run: Run, **columns: float) -> None:

@@ -1,4 +1,4 @@
-"""Language models by name: "demo", "openai:MODEL". Each provider is loaded when it is first asked for."""
+"""Language models by name: "demo", "openai:MODEL", "anthropic:MODEL". A provider is loaded when first asked for."""
 
 import os
 from collections.abc import Mapping
@@ -14,6 +14,7 @@ __all__ = ["close_clients", "open_llm"]
 PROVIDERS = {
     "demo": "workers.llm.demo",
     "openai": "workers.llm.openai",
+    "anthropic": "workers.llm.anthropic",
 }
 
 
@@ -26,7 +27,8 @@ def open_llm(name: str, limits: Limits, *, env: Mapping[str, str] = os.environ) 
     if provider not in PROVIDERS:
         known = ", ".join(sorted(PROVIDERS))
         raise ValueError(
-            f"There is no language model {name!r}: it starts with none of {known}. Try 'demo' or 'openai:MODEL'."
+            f"There is no language model {name!r}: it starts with none of {known}. "
+            "Try 'demo', 'openai:MODEL' or 'anthropic:MODEL'."
         )
     llm: LLM = import_module(PROVIDERS[provider]).open_model(name, limits, env)
     return Guarded(llm, limits)

@@ -1,12 +1,12 @@
-"""What a language model is to the rest of this project: a prompt in, pieces of text out.
+"""What a language model is to the rest of this project: a prompt in, pieces of an answer out.
 
 A provider is one file next to this one. It knows how to ask its model; it need not know about time limits, broken
-text or retries: `guarded.py` and the modes see to those.
+text, retries or other models: `guarded.py` and `chain.py` see to those.
 """
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 Role = Literal["user", "assistant"]
 
@@ -28,6 +28,24 @@ SUMMARY_HEADING = "Summary of the earlier conversation:"
 
 
 @dataclass(frozen=True, slots=True)
+class ToolSpec:
+    """A tool that the model may call."""
+
+    name: str
+    description: str
+    args_schema: Mapping[str, Any]  # a JSON schema of type object
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """The model asks for a tool: a piece of its answer, whole when it is yielded. An answer may hold several."""
+
+    call_id: str  # names this call in the talk, for its result
+    tool: str
+    args_json: str  # as the model wrote it: it may be no JSON, and no match for the schema
+
+
+@dataclass(frozen=True, slots=True)
 class Said:
     """One line of the talk."""
 
@@ -36,11 +54,36 @@ class Said:
 
 
 @dataclass(frozen=True, slots=True)
+class Called:
+    """The model's turn that ended in calls, with what it said before them. Their results stand right after it."""
+
+    text: str
+    calls: tuple[ToolCall, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """What a call came to, or why it failed."""
+
+    call_id: str
+    tool: str
+    text: str
+    is_error: bool = False
+
+
+Line = Said | Called | Returned
+
+
+@dataclass(frozen=True, slots=True)
 class Prompt:
-    """What a model reads: how to behave, and the talk so far. The last line is the user's."""
+    """What a model reads: how to behave, the talk so far, and what it may call.
+
+    The talk ends with the user's line, or with what tools returned.
+    """
 
     instructions: str
-    talk: tuple[Said, ...]
+    talk: tuple[Line, ...]
+    tools: tuple[ToolSpec, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,15 +100,32 @@ class Reasoning:
     text: str
 
 
+# Why a model stopped: it was done; its answer became too long; it waits for its calls; it would not go on.
+StopReason = Literal["end", "length", "tools", "refused"]
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """Why the model stopped. At most once, after all else but `Spent`; a provider that cannot tell leaves it out."""
+
+    reason: StopReason
+
+
 @dataclass(frozen=True, slots=True)
 class Spent:
     """What one call used. At most once, and last."""
 
     input_tokens: int
     output_tokens: int
+    cached_tokens: int = 0  # of the input, read from the provider's cache
 
 
-Piece = Text | Reasoning | Spent
+@dataclass(frozen=True, slots=True)
+class Void:
+    """What this call yielded so far counts for nothing: another try follows. Only `chain.py` yields it."""
+
+
+Piece = Text | Reasoning | ToolCall | Stopped | Spent | Void
 
 
 class LLM(Protocol):
@@ -91,6 +151,14 @@ class Limits:
 
 ErrorCode = Literal["llm_timeout", "llm_unavailable", "llm_rejected", "llm_empty", "run_too_long"]
 
+# What to do about an error:
+#   temporary   the same request may work in a moment
+#   auth        the key, the account or its quota: only the operator can help; another model may work
+#   context     the request is longer than this model reads; another model may read more
+#   validation  the request, or what it asks for, is refused: no model should be asked for it again
+#   unknown     anything else, such as a model that is not there; another model may work
+Fault = Literal["temporary", "auth", "context", "validation", "unknown"]
+
 
 class LLMError(Exception):
     """A call to a model that did not give an answer.
@@ -99,18 +167,39 @@ class LLMError(Exception):
     """
 
     def __init__(
-        self, code: ErrorCode, message: str, *, temporary: bool = False, retry_after_s: float | None = None
+        self,
+        code: ErrorCode,
+        message: str,
+        *,
+        temporary: bool = False,
+        fault: Fault | None = None,
+        retry_after_s: float | None = None,
     ) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
-        self.temporary = temporary
+        self.fault: Fault = fault or ("temporary" if temporary else "unknown")
         self.retry_after_s = retry_after_s
+
+    @property
+    def temporary(self) -> bool:
+        return self.fault == "temporary"
 
 
 def empty_answer() -> LLMError:
-    """Build the error for an answer without a word in it. Whether words are needed is the mode's to say."""
+    """Build the error for an answer with neither a word nor a call in it."""
     return LLMError("llm_empty", "The language model gave no answer.", temporary=True)
+
+
+def estimate_prompt(prompt: Prompt) -> int:
+    """Estimate how many tokens a prompt costs."""
+    texts = [prompt.instructions]
+    for line in prompt.talk:
+        texts.append(line.text)
+        if isinstance(line, Called):
+            texts += [call.tool + call.args_json for call in line.calls]
+    texts += [f"{tool.name}{tool.description}{tool.args_schema}" for tool in prompt.tools]
+    return sum(map(estimate_tokens, texts))
 
 
 def estimate_tokens(text: str) -> int:

@@ -18,9 +18,10 @@ from workers.llm.base import (
     Limits,
     Piece,
     Prompt,
+    Said,
     Spent,
     Text,
-    estimate_tokens,
+    estimate_prompt,
 )
 
 _ABOUT = "*I am the offline demo model: I only quote this conversation. For real answers set `CHAT_LLM=openai:MODEL`.*"
@@ -108,8 +109,7 @@ class Demo:
             elif number % _YIELD_EVERY == 0:
                 await asyncio.sleep(0)
             yield Text(piece)
-        read = estimate_tokens(prompt.instructions) + sum(estimate_tokens(said.text) for said in prompt.talk)
-        yield Spent(input_tokens=read, output_tokens=len(pieces))
+        yield Spent(input_tokens=estimate_prompt(prompt), output_tokens=len(pieces))
 
 
 def _words(text: str) -> list[str]:
@@ -128,7 +128,7 @@ def _said_before(prompt: Prompt) -> list[str]:
     _, heading, earlier = prompt.instructions.partition(SUMMARY_HEADING)
     said = quotes.sentences(earlier.strip().partition("\n\n")[0]) if heading else []
     for line in prompt.talk[:-1]:
-        if line.role == "user":
+        if isinstance(line, Said) and line.role == "user":
             said += quotes.sentences(_MENTION.sub("", line.text))
     return said
 

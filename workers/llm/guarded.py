@@ -8,8 +8,9 @@ import asyncio
 import re
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from dataclasses import replace
 
-from workers.llm.base import LLM, Limits, LLMError, Piece, Prompt, Reasoning, Spent, Text
+from workers.llm.base import LLM, Limits, LLMError, Piece, Prompt, Reasoning, Spent, Text, ToolCall
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -38,6 +39,22 @@ class CleanText:
         return "\ufffd" if held else ""
 
 
+def clean(text: str) -> str:
+    """Clean a text that is whole."""
+    whole = CleanText()
+    return whole.feed(text) + whole.rest()
+
+
+def _rests(reasoning: CleanText, text: CleanText) -> list[Piece]:
+    """Give the halves of characters that nothing follows any more."""
+    pieces: list[Piece] = []
+    if shown := reasoning.rest():
+        pieces.append(Reasoning(shown))
+    if shown := text.rest():
+        pieces.append(Text(shown))
+    return pieces
+
+
 class Guarded:
     """A model within time limits, whose text is clean and whose pieces are never empty."""
 
@@ -61,12 +78,14 @@ class Guarded:
                 elif isinstance(piece, Reasoning):
                     if shown := reasoning.feed(piece.text):
                         yield piece if shown is piece.text else Reasoning(shown)
-                else:
+                elif isinstance(piece, Spent):
                     spent = piece
-        if shown := reasoning.rest():
-            yield Reasoning(shown)
-        if shown := text.rest():
-            yield Text(shown)
+                else:
+                    for rest in _rests(reasoning, text):
+                        yield rest
+                    yield replace(piece, args_json=clean(piece.args_json)) if isinstance(piece, ToolCall) else piece
+        for rest in _rests(reasoning, text):
+            yield rest
         if spent:
             yield spent
 

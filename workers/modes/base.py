@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from workers.llm.base import LLM, Prompt, Spent
+from workers.llm.base import LLM, Prompt
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class Answered:
     reasoning: str = ""
 
 
-Yield = Delta | ReasoningDelta | Cleared | Spent | Answered
+Yield = Delta | ReasoningDelta | Cleared | Answered
 
 
 @dataclass

@@ -204,6 +204,57 @@ def test_what_a_stopped_attempt_cost_is_stored_after_its_end_without_an_event(ta
     assert talk.last_seq == before
 
 
+def test_a_run_costs_what_all_its_attempts_and_llms_cost(talk: Talk) -> None:
+    run = talk.start()
+    drained = [Spending("main", 10, 1, Decimal("0.5")), Spending("next", 20, 2, None)]
+    back = attempts.put_back(run, "drained", *drained)
+    assert back and (back.input_tokens, back.output_tokens, back.cost_usd) == (30, 3, Decimal("0.5"))
+    assert talk.log()[-1].data["usage"] == {"input_tokens": 30, "output_tokens": 3, "cost_usd": 0.5}
+    again = attempts.claim_run(talk.worker_id, talk.pk)
+    assert again
+    spent = [Spending("main", 5, 0, Decimal("0.25")), Spending("next", 6, 4, Decimal("0.125"))]
+    ended = attempts.finish_run(again, "Hello!", *spent, fallback_status="recovery")
+    assert (ended.input_tokens, ended.output_tokens, ended.cost_usd) == (41, 7, Decimal("0.875"))
+    assert (ended.llm, ended.fallback_status) == ("next", "recovery")
+    told_last = talk.log()[-1].data
+    assert (told_last["llm"], told_last["fallback_status"]) == ("next", "recovery")
+    rows = Usage.objects.filter(run=run).order_by("attempt", "llm").values_list("attempt", "llm", "cost_usd")
+    assert list(rows) == [
+        (1, "main", Decimal("0.5")),
+        (1, "next", None),
+        (2, "main", Decimal("0.25")),
+        (2, "next", Decimal("0.125")),
+    ]
+
+
+def test_what_a_cancelled_attempt_cost_is_on_its_run_too(talk: Talk) -> None:
+    run = talk.start()
+    runs.cancel_run(talk.ada, run.pk)
+    attempts.record_usage(run, SPENT)
+    row = Run.objects.get(pk=run.pk)
+    assert (row.input_tokens, row.output_tokens, row.cost_usd) == (7, 5, Decimal("0.25"))
+    assert row.status == "cancelled"
+
+
+def test_what_a_lost_attempt_cost_is_told_by_the_next_event_of_the_run(talk: Talk) -> None:
+    run = talk.start()
+    back = attempts.put_back(run, "drained")
+    assert back
+    attempts.record_usage(run, SPENT)  # by the one that was lost, and woke up
+    assert Run.objects.get(pk=run.pk).output_tokens == 0, "an open run changes with its events alone"
+    again = attempts.claim_run(talk.worker_id, talk.pk)
+    assert again
+    assert attempts.finish_run(again, "Hello!", SPENT).output_tokens == 10
+
+
+def test_the_text_for_emergencies_is_an_answer_that_tells_why(talk: Talk) -> None:
+    run = talk.start()
+    ended = attempts.finish_run(run, "Sorry.", Spending("main"), fallback_status="emergency", error=ERROR)
+    assert (ended.status, ended.fallback_status, ended.error) == ("succeeded", "emergency", ERROR)
+    message = Message.objects.get(pk=run.answer_id)
+    assert (message.content, message.data, message.is_part_of_the_talk) == ("Sorry.", {"emergency": True}, False)
+
+
 def test_what_an_attempt_cost_in_a_session_that_is_gone_is_forgotten(talk: Talk) -> None:
     run = talk.start()
     sessions.delete_session(talk.ada, talk.pk)

@@ -10,16 +10,18 @@ from workers.llm import open_llm
 from workers.llm.base import Limits, estimate_tokens
 
 
-@pytest.mark.parametrize("name", ["demo", "demo?tokens=200&tokens_per_s=50&first_token_ms=0", "openai:gpt-test"])
+@pytest.mark.parametrize(
+    "name", ["demo", "demo?tokens=200&tokens_per_s=50&first_token_ms=0", "openai:gpt-test", "anthropic:c"]
+)
 def test_a_model_keeps_the_name_it_was_opened_by(name: str) -> None:
-    assert open_llm(name, Limits(), env={"OPENAI_API_KEY": "k"}).name == name
+    assert open_llm(name, Limits(), env={"OPENAI_API_KEY": "k", "ANTHROPIC_API_KEY": "k"}).name == name
 
 
 @pytest.mark.parametrize(
-    "name", ["", "gpt-4", "Demo", "demos", "openai", "openai:", "openai: ", "openai?gpt", "anthropic:x"]
+    "name", ["", "gpt-4", "Demo", "demos", "openai", "openai:", "openai: ", "openai?gpt", "anthropic:", "cohere:x"]
 )
 def test_an_unknown_name_is_refused_with_a_text_that_tells_the_way(name: str) -> None:
-    with pytest.raises(ValueError, match=r"'demo' or 'openai:MODEL'|like 'openai:MODEL'"):
+    with pytest.raises(ValueError, match=r"'demo', 'openai:MODEL' or|like '(openai|anthropic):MODEL'"):
         open_llm(name, Limits(), env={"OPENAI_API_KEY": "k"})
 
 

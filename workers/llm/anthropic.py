@@ -1,0 +1,209 @@
+"""`anthropic:MODEL`: Anthropic's Messages, streamed, from them or from a server that speaks the same.
+
+`ANTHROPIC_API_KEY` is the key, `ANTHROPIC_BASE_URL` another server (without /v1), `ANTHROPIC_MAX_TOKENS` the longest
+answer, which this wire wants to be told.
+"""
+
+import json
+from collections.abc import AsyncGenerator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from workers.llm.base import (
+    Called,
+    Limits,
+    Piece,
+    Prompt,
+    Reasoning,
+    Returned,
+    Spent,
+    Stopped,
+    StopReason,
+    Text,
+    ToolCall,
+)
+from workers.llm.openai import is_json
+from workers.llm.wire import broken_off, checked_url, read_rest, refused_to_answer, server_here, told_error
+
+_ANTHROPIC_URL = "https://api.anthropic.com"
+_VERSION = "2023-06-01"
+_MAX_TOKENS = "8192"
+_END_S = 0.25
+_STOPS: dict[str, StopReason] = {
+    "max_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "tool_use": "tools",
+    "refusal": "refused",
+}
+
+
+def open_model(name: str, limits: Limits, env: Mapping[str, str]) -> "Anthropic":
+    """Open the model of that name. Raises: ValueError."""
+    model = name.removeprefix("anthropic:")
+    if model == name or not model.strip():
+        raise ValueError(f"{name!r} names no model: write it like 'anthropic:MODEL'.")
+    base_url = checked_url("ANTHROPIC_BASE_URL", env.get("ANTHROPIC_BASE_URL") or _ANTHROPIC_URL)
+    api_key = env.get("ANTHROPIC_API_KEY", "")
+    if not api_key and base_url == _ANTHROPIC_URL:
+        raise ValueError(f"{name!r} needs ANTHROPIC_API_KEY, or ANTHROPIC_BASE_URL for a server of your own.")
+    tokens = env.get("ANTHROPIC_MAX_TOKENS") or _MAX_TOKENS
+    if not tokens.isascii() or not tokens.isdigit() or not int(tokens):
+        raise ValueError(f"ANTHROPIC_MAX_TOKENS is {tokens!r}; it must be a number of tokens.")
+    headers = {"x-api-key": api_key or "none", "anthropic-version": _VERSION}
+    return Anthropic(name, model, (base_url, headers, limits.connect_s), int(tokens))
+
+
+class Anthropic:
+    """One model of one server."""
+
+    def __init__(self, name: str, model: str, server: tuple[str, dict[str, str], float], max_tokens: int) -> None:
+        self.name = name
+        self._model = model
+        self._server = server
+        self._url = f"{server[0]}/v1/messages"
+        self._max_tokens = max_tokens
+
+    async def stream(self, prompt: Prompt) -> AsyncGenerator[Piece, None]:
+        """Yield what the server sends. Raises: LLMError."""
+        answer = _Answer()
+        request = request_of(self._model, prompt, self._max_tokens)
+        async with server_here(*self._server).ask(self._url, request) as events:
+            async for data in events:
+                if piece := answer.read(json.loads(data)):
+                    yield piece
+                if answer.is_over:
+                    break
+            if answer.stop is None:
+                raise broken_off()
+            await read_rest(events, lambda _: _END_S)
+        for piece in answer.last():
+            yield piece
+
+
+@dataclass
+class _Answer:
+    """What the events of one answer came to."""
+
+    stop: str | None = None
+    is_over: bool = False
+    has_text: bool = False
+    _calls: dict[int, tuple[str, str, list[str]]] = field(default_factory=dict)  # by block: id, tool, arguments
+    _usage: dict[str, int] = field(default_factory=dict)
+
+    def read(self, event: dict[str, Any]) -> Piece | None:
+        """Take one event. Returns what can be shown of it. Raises: LLMError, and whatever an odd JSON leads to."""
+        kind = event["type"]
+        if kind == "content_block_delta":
+            return self._piece(event["index"], event["delta"])
+        if kind == "content_block_start":
+            block = event["content_block"]
+            if block["type"] == "tool_use":
+                # Its arguments follow as pieces; a server that streams none has them here.
+                given = [json.dumps(block["input"])] if block.get("input") else []
+                self._calls[event["index"]] = (str(block["id"]), str(block["name"]), given)
+            return self._piece(event["index"], block)
+        if kind == "message_start":
+            self._add_usage(event["message"].get("usage"))
+        elif kind == "message_delta":
+            self.stop = event["delta"].get("stop_reason") or self.stop
+            self._add_usage(event.get("usage"))
+        elif kind == "message_stop":
+            self.is_over = True
+        elif kind == "error":
+            raise told_error(event.get("error"))
+        return None  # also of pings, and of what there may be one day
+
+    def _piece(self, index: int, delta: dict[str, Any]) -> Piece | None:
+        kind = delta["type"]
+        if kind in ("text_delta", "text"):
+            if text := delta["text"]:
+                self.has_text = True
+                return Text(text)
+        elif kind in ("thinking_delta", "thinking"):
+            if text := delta["thinking"]:
+                return Reasoning(text)
+        elif kind == "input_json_delta":
+            self._calls[index][2].append(delta["partial_json"])
+        return None
+
+    def _add_usage(self, usage: dict[str, Any] | None) -> None:
+        self._usage |= {name: value for name, value in (usage or {}).items() if isinstance(value, int)}
+
+    def last(self) -> list[Piece]:
+        """Give what is known at the end: the calls, why it stopped, what it cost. Raises: LLMError."""
+        reason = _STOPS.get(self.stop or "", "end")
+        pieces: list[Piece] = []
+        for call_id, tool, args in self._calls.values():
+            text = "".join(args) or "{}"
+            if reason != "length" or is_json(text):  # else it was cut in the middle of this call
+                pieces.append(ToolCall(call_id, tool, text))
+        pieces.append(Stopped(reason))
+        if self._usage:
+            used = self._usage.get
+            cached = used("cache_read_input_tokens", 0)
+            read = used("input_tokens", 0) + cached + used("cache_creation_input_tokens", 0)
+            pieces.append(Spent(read, used("output_tokens", 0), cached))
+        if reason == "refused" and not self.has_text:
+            raise refused_to_answer()
+        return pieces
+
+
+# --- what is sent -----------------------------------------------------------------------------------------------------
+def request_of(model: str, prompt: Prompt, max_tokens: int) -> dict[str, Any]:
+    """Write the request for a prompt."""
+    body: dict[str, Any] = {
+        "model": model,
+        "max_tokens": max_tokens,
+        "messages": _messages(prompt),
+        "stream": True,
+    }
+    if prompt.instructions.strip():
+        body["system"] = prompt.instructions
+    if prompt.tools:
+        body["tools"] = [
+            {"name": tool.name, "description": tool.description, "input_schema": dict(tool.args_schema)}
+            for tool in prompt.tools
+        ]
+    return body
+
+
+def _messages(prompt: Prompt) -> list[dict[str, Any]]:
+    """Write the talk as turns: they alternate, begin with the user's, and hold no blank text."""
+    turns: list[dict[str, Any]] = []
+
+    def add(role: str, *blocks: dict[str, Any]) -> None:
+        if not blocks:
+            return
+        if not turns and role == "assistant":
+            turns.append({"role": "user", "content": [{"type": "text", "text": "…"}]})  # what came before was left out
+        if turns and turns[-1]["role"] == role:
+            turns[-1]["content"] += blocks
+        else:
+            turns.append({"role": role, "content": list(blocks)})
+
+    for line in prompt.talk:
+        said = [{"type": "text", "text": line.text}] if line.text.strip() else []
+        if isinstance(line, Called):
+            add(
+                "assistant",
+                *said,
+                *(
+                    {"type": "tool_use", "id": call.call_id, "name": call.tool, "input": _args(call)}
+                    for call in line.calls
+                ),
+            )
+        elif isinstance(line, Returned):
+            result = {"type": "tool_result", "tool_use_id": line.call_id, "content": said, "is_error": line.is_error}
+            add("user", result)
+        else:
+            add(line.role, *said)
+    return turns
+
+
+def _args(call: ToolCall) -> dict[str, Any]:
+    """Read the arguments, which this wire takes as an object; what is none was refused, as its result tells."""
+    try:
+        args = json.loads(call.args_json)
+    except ValueError:
+        args = None
+    return args if isinstance(args, dict) else {}

@@ -1,0 +1,224 @@
+"""What the providers that speak HTTP share: connections to a server, a request whose answer streams, its failures.
+
+Nothing that a server wrote is ever passed on: its words may hold a key, an address or a prompt.
+"""
+
+import asyncio
+import ipaddress
+import json
+import math
+import re
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import aclosing, asynccontextmanager, suppress
+from email.utils import parsedate_to_datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx2
+
+from workers.llm.base import Fault, LLMError
+from workers.llm.loops import client_here
+from workers.llm.sse import EventTooLong, events_of
+
+MAX_ERROR_BYTES = 64 * 1024
+# What reading an odd but valid JSON leads to.
+ODD = (ValueError, TypeError, AttributeError, LookupError)
+UNREADABLE = "The language model sent something that cannot be read."
+
+_TRY_AGAIN = {408, 409, 425, 429}
+_SPENT_OUT = {"insufficient_quota", "billing_error", "billing_hard_limit_reached", "credit_balance_too_low"}
+_NO_ENTRY = {"authentication_error", "permission_error", "invalid_api_key", "account_deactivated"}
+_TOO_LONG = re.compile(
+    r"context[_ ](length|window|size)|maximum context|too many (input )?tokens"
+    r"|(prompt|input|request) (is )?too (long|large)|exceeds? .{0,40}(context|token limit|tokens? allowed)"
+    r"|reduce the length",
+    re.IGNORECASE,
+)
+
+
+class Server:
+    """The connections to one server, for one event loop."""
+
+    def __init__(self, base_url: str, headers: Mapping[str, str], connect_s: float) -> None:
+        # Only connecting is limited here: how long a model may think is `guarded.py`'s to say. And no limit on the
+        # number of connections, whose default (100) would let run 101 wait for an answer that it never asked for.
+        self._http = httpx2.AsyncClient(
+            timeout=httpx2.Timeout(None, connect=connect_s or None),
+            limits=httpx2.Limits(max_connections=None, max_keepalive_connections=50),
+            trust_env=not is_loopback(base_url),  # a proxy cannot reach our own machine
+            # A compressed stream arrives in lumps.
+            headers={**headers, "Accept": "text/event-stream", "Accept-Encoding": "identity"},
+        )
+
+    async def close(self) -> None:
+        await self._http.aclose()
+
+    @asynccontextmanager
+    async def ask(self, url: str, body: Mapping[str, Any]) -> AsyncIterator[AsyncIterator[str]]:
+        """Send a request, and give the data of its events. Whatever fails inside is raised as an LLMError."""
+        try:
+            # Not httpx2's json=: it would refuse a lone surrogate, which a talk may well hold.
+            content = json.dumps(body).encode("ascii")
+            request = self._http.build_request(
+                "POST", url, content=content, headers={"Content-Type": "application/json"}
+            )
+            response = await self._http.send(request, stream=True)
+            try:
+                if response.status_code != 200:
+                    raise await _refusal(response)
+                if "text/html" in response.headers.get("content-type", ""):
+                    raise unreadable()
+                async with aclosing(events_of(response.aiter_bytes())) as events:
+                    yield events
+            finally:
+                await response.aclose()
+        except httpx2.ConnectTimeout as error:
+            raise LLMError("llm_timeout", "The language model could not be reached in time.", temporary=True) from error
+        except httpx2.ConnectError as error:
+            raise unavailable("The language model cannot be reached.") from error
+        except httpx2.TransportError as error:
+            raise unavailable("The connection to the language model broke off.") from error
+        except (httpx2.HTTPError, httpx2.InvalidURL, EventTooLong) as error:
+            raise unreadable() from error
+        except ODD as error:
+            # An odd but valid JSON: nobody checks each of a hundred thousand tokens for what it may lack.
+            raise unreadable() from error
+
+
+async def read_rest(events: AsyncIterator[str], take: Callable[[str], float | None]) -> None:
+    """Read what follows an answer that is whole, so that its connection serves the next one.
+
+    `take` gets each event's data, and says for how many seconds at most it is worth going on. Nothing that happens
+    here is an error any more: not a server that breaks off, and none that goes on to say nothing.
+    """
+    with suppress(TimeoutError, LLMError, httpx2.HTTPError, *ODD):
+        async with asyncio.timeout(take("")) as patience:
+            async for data in events:
+                if (within_s := take(data)) is not None:
+                    patience.reschedule(asyncio.get_running_loop().time() + within_s)
+
+
+def server_here(base_url: str, headers: Mapping[str, str], connect_s: float) -> Server:
+    """Return the running loop's connections to a server."""
+    key = ("http", base_url, tuple(headers.items()), connect_s)
+    return client_here(key, lambda: Server(base_url, headers, connect_s))
+
+
+def checked_url(name: str, value: str) -> str:
+    """Return a server's address without its last slash. Raises: ValueError."""
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(f"{name} is no address: write it like 'http://127.0.0.1:8080/v1'.")
+    return value.rstrip("/")
+
+
+def is_loopback(base_url: str) -> bool:
+    host = urlsplit(base_url).hostname or ""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+# --- failures ---------------------------------------------------------------------------------------------------------
+def unavailable(message: str, retry_after_s: float | None = None) -> LLMError:
+    return LLMError("llm_unavailable", message, temporary=True, retry_after_s=retry_after_s)
+
+
+def unreadable() -> LLMError:
+    return unavailable(UNREADABLE)
+
+
+def broken_off() -> LLMError:
+    return unavailable("The connection to the language model broke off.")
+
+
+def refused_to_answer() -> LLMError:
+    return LLMError("llm_rejected", "The language model refused to answer this.", fault="validation")
+
+
+def told_error(error: Any) -> LLMError:
+    """Classify an error that a stream holds instead of a piece."""
+    words = _words(error)
+    if fault := _fault_by(words):
+        return _rejected(fault)
+    if words & {"invalid_request_error", "content_filter", "content_policy_violation"}:
+        return _rejected("validation")
+    return unavailable("The language model reported an error.")
+
+
+async def _refusal(response: httpx2.Response) -> LLMError:
+    status = response.status_code
+    body = b""
+    async for chunk in response.aiter_bytes():
+        body += chunk
+        if len(body) > MAX_ERROR_BYTES:
+            break
+    try:
+        told = json.loads(body)
+        error = told.get("error", told) if isinstance(told, dict) else {}
+    except ValueError:
+        error = {}
+    fault = _fault_by(_words(error)) if 400 <= status < 500 else None
+    if fault and (status != 429 or fault == "auth"):
+        return _rejected(fault, status)
+    if status >= 500 or status in _TRY_AGAIN:
+        text = "is over its rate limit" if status == 429 else "is not available right now"
+        return unavailable(f"The language model {text}.", retry_after_s(response.headers))
+    if status in (401, 402, 403):
+        return _rejected("auth", status)
+    if status == 413:
+        return _rejected("context", status)
+    return _rejected("validation" if status in (400, 422) else "unknown", status)
+
+
+def _words(error: Any) -> set[str]:
+    """What an error calls itself, and "too_long" where its text says so."""
+    if not isinstance(error, dict):
+        return set()
+    words = {str(error.get(key)).lower() for key in ("type", "code", "status")}
+    message = str(error.get("message"))[:2000]
+    if "credit balance is too low" in message:  # Anthropic says so in words alone
+        words.add("billing_error")
+    if _TOO_LONG.search(f"{words} {message}"):
+        words.add("too_long")
+    return words
+
+
+def _fault_by(words: set[str]) -> Fault | None:
+    if words & _SPENT_OUT or words & _NO_ENTRY:
+        return "auth"
+    return "context" if "too_long" in words or "request_too_large" in words else None
+
+
+def _rejected(fault: Fault, status: int | None = None) -> LLMError:
+    if fault == "context":
+        reason = "the conversation is too long for it"
+    elif fault == "auth":
+        reason = "the key is not accepted" if status in (401, 403) else "the account has no access or no quota left"
+    elif status == 404:
+        reason = "the model is not known there"
+    else:
+        reason = f"status {status}" if status else "it is not valid"
+    return LLMError("llm_rejected", f"The language model refused the request: {reason}.", fault=fault)
+
+
+def retry_after_s(headers: Mapping[str, str]) -> float | None:
+    """Read how long a server asks us to wait: in milliseconds, in seconds, or until a date."""
+    for name, unit_s in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
+        value = headers.get(name, "").strip()
+        if not value:
+            continue
+        try:
+            seconds = float(value) * unit_s
+        except ValueError:
+            try:
+                seconds = parsedate_to_datetime(value).timestamp() - time.time()
+            except (ValueError, TypeError, OverflowError):
+                continue
+        if math.isfinite(seconds):
+            return max(0.0, seconds)
+    return None
