@@ -102,6 +102,7 @@ class Draft:
             start,
             text,
             opening,
+            self.clearings,
         )
         keys = [
             stream.fence_key(self.run.session_id, self.run.pk),

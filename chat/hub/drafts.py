@@ -27,6 +27,7 @@ class Draft:
     run_id: str
     attempt: int
     opening: dict[str, Any] | None
+    clearing: int | None = None  # which of the attempt's texts this is; None: as Redis had it, which does not say
     length: int = 0  # in code points
     _pieces: list[str] = field(default_factory=list)
 
@@ -118,8 +119,15 @@ class Drafts:
             return Verdict.ASK  # it overtook its run.started
         key = (delta.message_id, delta.type)
         draft = self._drafts.get(key)
+        if draft is not None and draft.clearing is not None and delta.clearing < draft.clearing:
+            return Verdict.DROP  # of a text that was given up
         if delta.offset == 0:
-            draft = self._drafts[key] = Draft(delta.run_id, delta.attempt, delta.opening)
+            draft = self._drafts[key] = Draft(delta.run_id, delta.attempt, delta.opening, delta.clearing)
+        elif draft is not None and draft.clearing is not None and delta.clearing > draft.clearing:
+            # The beginning of another text was missed. To append or to cut here would glue two texts together, and
+            # what Redis has must not be measured against the one that is void: two tries often begin alike.
+            del self._drafts[key]
+            return Verdict.ASK
         elif draft is None or delta.offset > draft.length:
             return Verdict.ASK  # pieces are missing
         elif delta.offset < draft.length:
@@ -127,6 +135,7 @@ class Drafts:
             delta.offset = draft.length
             if not delta.text:
                 return Verdict.DROP
+        draft.clearing = delta.clearing
         draft.add(delta.text)
         return Verdict.SHOW
 

@@ -118,6 +118,7 @@ class Delta:
     offset: int
     text: str
     opening: dict[str, Any] | None = None  # role, author and kind: told at offset 0
+    clearing: int = 0  # how often the text was begun anew in this attempt; for hubs alone, no client is told
     _texts: dict[int, str] = field(default_factory=dict, compare=False, repr=False)
 
     def as_text(self, followed_by: Sequence[str] = ()) -> str:
@@ -152,6 +153,7 @@ class Delta:
             self.offset,
             self.text,
             self.opening,
+            self.clearing,
         ]
 
     @classmethod

@@ -22,9 +22,11 @@ def frame(kind: str, *, run_id: str | None = RUN, attempt: int | None = None, me
     return Frame.make(type=kind, session_id="s", run_id=run_id, seq=1, at=at, author_id=None, data=data)
 
 
-def delta(offset: int, text: str, attempt: int = 1, message_id: str = MESSAGE, run_id: str = RUN) -> Delta:
+def delta(  # noqa: PLR0917
+    offset: int, text: str, attempt: int = 1, message_id: str = MESSAGE, run_id: str = RUN, clearing: int = 0
+) -> Delta:
     opening = OPENING if offset == 0 else None
-    return Delta("message.delta", "s", run_id, message_id, attempt, offset, text, opening)
+    return Delta("message.delta", "s", run_id, message_id, attempt, offset, text, opening, clearing)
 
 
 @pytest.fixture
@@ -50,6 +52,35 @@ def test_a_delta_continues_replaces_is_cut_or_asks(drafts: Drafts) -> None:
     assert text(drafts) == "abcdXY"
     assert drafts.take(delta(0, "anew")) is Verdict.SHOW
     assert text(drafts) == "anew"
+
+
+@pytest.mark.parametrize("offset", [1, 4, 6])
+def test_two_texts_of_one_message_are_never_glued_when_the_second_ones_beginning_was_missed(
+    drafts: Drafts, offset: int
+) -> None:
+    drafts.take(delta(0, "void"))
+    assert drafts.take(delta(offset, "of another text", clearing=1)) is Verdict.ASK
+    assert drafts.whole() == [], "who joins now is not shown what is void"
+    assert drafts.take(delta(offset + 15, "more", clearing=1)) is Verdict.ASK
+
+
+def test_what_redis_says_of_a_text_that_was_begun_anew_is_taken_though_the_void_one_began_alike(
+    drafts: Drafts,
+) -> None:
+    drafts.take(delta(0, "t1 t2 t3"))
+    assert drafts.take(delta(3, "t2", clearing=1)) is Verdict.ASK
+    before = drafts.standing()
+    [changed] = drafts.merge([(KEY, redis_draft("t1 t2"))], before)
+    assert (changed.offset, changed.text) == (0, "t1 t2")
+    assert drafts.take(delta(5, " T3", clearing=1)) is Verdict.SHOW
+    assert drafts.take(delta(0, "t1 t2 t3")) is Verdict.DROP, "a late delta of the void text"
+    assert text(drafts) == "t1 t2 T3"
+
+
+def redis_draft(said: str) -> Draft:
+    [(_, draft), _] = promised([RunningRun(RUN, 1, [MESSAGE], {"name": "assistant"})])
+    draft.add(said)
+    return draft
 
 
 def test_offsets_count_code_points(drafts: Drafts) -> None:
