@@ -8,6 +8,7 @@ from typing import Self
 
 import psutil
 
+from tests.connection import Connection
 from tests.llm_process import LLMProcess
 from tests.stack import Stack, Workshop
 
@@ -50,10 +51,8 @@ class Worker:
             await self._ask(client, self._sessions)
             return {"cpu_s": _cpu_s(process) - began, "tokens": await self._written() - before}
 
-    async def _ask(self, client: object, sessions: list[str]) -> None:
-        await asyncio.gather(
-            *(client.post(f"/api/sessions/{one}/messages/", {"content": "go"}) for one in sessions)  # type: ignore[attr-defined]
-        )
+    async def _ask(self, client: Connection, sessions: list[str]) -> None:
+        await asyncio.gather(*(client.post(f"/api/sessions/{one}/messages/", {"content": "go"}) for one in sessions))
         while await asyncio.to_thread(self._stack.ask, "Run.objects.open().count()"):
             await asyncio.sleep(0.2)
 

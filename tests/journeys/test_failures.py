@@ -76,3 +76,28 @@ async def test_text_that_a_database_would_refuse_arrives_without_it(stack: Stack
         [asked, _] = client.folds[session_id].messages.values()
         assert "\0" not in asked["content"] and asked["content"].startswith("ab and half")
         await client.agrees()
+
+
+async def test_what_a_broken_llm_had_shown_is_void_for_all_who_watch_and_the_next_one_answers(
+    stack: Stack, ada: Person
+) -> None:
+    """One watches from the start, one comes while the first try is shown, one while nothing is."""
+    names = {"llm": "openai:cut-after-5", "fallbacks": ["openai:cut-after-5", "openai:500", "openai:echo"]}
+    stack.ask("Agent.objects.update_or_create(name='careful', defaults=names)[0].name", names=names)
+    async with stack.client(ada) as first, stack.client(ada) as second, stack.client(ada) as third:
+        session_id = await first.new_session()
+        await first.subscribe(session_id)
+        run_id = await first.say(session_id, "Said by the last of them", agent="careful")
+        await first.shown(session_id, run_id)
+        await second.subscribe(session_id)
+        await first.until(lambda: not first.folds[session_id].draft(run_id), "what was shown is void")
+        await third.open_page(session_id)
+        for client in (first, second, third):
+            [run] = await client.ended(session_id, run_id)
+            assert (run["status"], run["fallback_status"], run["llm"]) == ("succeeded", "recovery", "openai:echo")
+            assert client.folds[session_id].answers()[-1]["content"] == "Said by the last of them"
+            await client.agrees()
+        row = await first.get(f"/api/runs/{run_id}/")
+        rows = stack.ask("list(Usage.objects.filter(run_id=run_id).values_list('llm', 'output_tokens'))", run_id=run_id)
+        assert sorted(llm for llm, _ in rows) == ["openai:500", "openai:cut-after-5", "openai:echo"]
+        assert row["usage"]["output_tokens"] == sum(tokens for _, tokens in rows)

@@ -9,6 +9,7 @@ import asyncio
 import re
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
+from itertools import takewhile
 from urllib.parse import parse_qsl
 
 from workers.llm import quotes
@@ -18,11 +19,15 @@ from workers.llm.base import (
     Limits,
     Piece,
     Prompt,
+    Returned,
     Said,
     Spent,
+    Stopped,
     Text,
+    ToolCall,
     estimate_prompt,
 )
+from workers.llm.wishes import Wish, report_of, wish_of
 
 _ABOUT = "*I am the offline demo model: I only quote this conversation. For real answers set `CHAT_LLM=openai:MODEL`.*"
 _SUMMARY_CHARACTERS = 4000
@@ -99,6 +104,9 @@ class Demo:
             pieces = [f" w{number}" if number > 1 else "w1" for number in range(1, options.tokens + 1)]
         else:
             pieces = _words(answer_to(prompt))
+        calls: tuple[ToolCall, ...] = ()
+        if options.tokens is None and (wish := _wish_of(prompt)):
+            pieces, calls = _words(_announcement(wish)), wish.calls
         loop = asyncio.get_running_loop()
         begin = loop.time() + first_s
         for number, piece in enumerate(pieces):
@@ -109,6 +117,9 @@ class Demo:
             elif number % _YIELD_EVERY == 0:
                 await asyncio.sleep(0)
             yield Text(piece)
+        for call in calls:
+            yield call
+        yield Stopped("tools" if calls else "end")
         yield Spent(input_tokens=estimate_prompt(prompt), output_tokens=len(pieces))
 
 
@@ -116,8 +127,22 @@ def _words(text: str) -> list[str]:
     return re.findall(r"\s*\S+", text)
 
 
+def _wish_of(prompt: Prompt) -> Wish | None:
+    last = prompt.talk[-1]
+    return wish_of(_MENTION.sub("", last.text), prompt) if prompt.tools and isinstance(last, Said) else None
+
+
+def _announcement(wish: Wish) -> str:
+    if wish.calls:
+        return f"I call `{wish.tool.name}`, because you named it."
+    return f"For `{wish.tool.name}` I need {' and '.join(f'`{name}`' for name in wish.missing)}.\n\n{_ABOUT}"
+
+
 def answer_to(prompt: Prompt) -> str:
-    """Write the answer to the last line of the talk, in Markdown."""
+    """Write the answer to the last line of the talk, or to what tools returned, in Markdown."""
+    results = [*takewhile(lambda line: isinstance(line, Returned), reversed(prompt.talk))]
+    if results:
+        return f"{report_of([line for line in reversed(results) if isinstance(line, Returned)])}\n\n{_ABOUT}"
     asked = _MENTION.sub("", prompt.talk[-1].text).strip()
     said = _said_before(prompt)
     return f"{_reply(asked, said)}\n\n{_ABOUT}"

@@ -8,7 +8,7 @@ import pytest
 from tests.processes import PATIENCE
 from tests.workers.scripted import asking, read, read_text
 from workers.llm import open_llm
-from workers.llm.base import LLM, SUMMARY_HEADING, Limits, Prompt, Said, Spent, Text
+from workers.llm.base import LLM, SUMMARY_HEADING, Limits, Prompt, Said, Spent, Stopped, Text
 from workers.modes.summary import summarise
 
 FAST = "demo?tokens_per_s=0&first_token_ms=0"
@@ -22,9 +22,10 @@ def demo(name: str = FAST) -> LLM:
 async def test_a_number_of_tokens_gives_exactly_that_many_each_its_own() -> None:
     pieces = await read(demo("demo?tokens=200&tokens_per_s=0&first_token_ms=0"), asking("go"))
     assert pieces[-1] == Spent(input_tokens=1, output_tokens=200)
-    assert all(isinstance(piece, Text) for piece in pieces[:-1])
+    assert pieces[-2] == Stopped("end")
+    assert all(isinstance(piece, Text) for piece in pieces[:-2])
     text = "".join(piece.text for piece in pieces[:-1] if isinstance(piece, Text))
-    assert len(pieces) == 201
+    assert len(pieces) == 202
     assert text.split() == [f"w{number}" for number in range(1, 201)]
 
 

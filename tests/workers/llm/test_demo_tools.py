@@ -1,0 +1,80 @@
+"""The demo model calls tools by their names, offline, and says what came of it."""
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.workers.scripted import read
+from workers.llm import open_llm
+from workers.llm.base import Called, Limits, Piece, Prompt, Returned, Said, Stopped, Text, ToolCall, ToolSpec
+
+
+def tool(name: str, *required: str, **properties: str | list[str]) -> ToolSpec:
+    kinds = {key: {"type": "string", "enum": kind} if isinstance(kind, list) else {"type": kind}
+             for key, kind in properties.items()}  # fmt: skip
+    return ToolSpec(name, "", {"type": "object", "properties": kinds, "required": list(required)})
+
+
+CANCEL = tool("cancel_order", "order_id", order_id="string")
+STATUS = tool("get_order_status", "order_id", order_id="integer")
+DISCOUNT = tool("apply_discount", "percent", percent="number", size=["small", "large"])
+SEARCH = tool("searchNotes", "query", query="string")
+
+
+async def answer(asked: str, *more: Called | Returned) -> list[Piece]:
+    prompt = Prompt("", (Said("user", asked), *more), (CANCEL, STATUS, DISCOUNT, SEARCH))
+    return await read(open_llm("demo?tokens_per_s=0&first_token_ms=0", Limits()), prompt)
+
+
+def calls_in(pieces: list[Piece]) -> list[tuple[str, Any]]:
+    return [(piece.tool, json.loads(piece.args_json)) for piece in pieces if isinstance(piece, ToolCall)]
+
+
+def text_of(pieces: list[Piece]) -> str:
+    return "".join(piece.text for piece in pieces if isinstance(piece, Text))
+
+
+@pytest.mark.parametrize(
+    ("asked", "calls"),
+    [
+        ("cancel order 1234", [("cancel_order", {"order_id": "1234"})]),
+        ("@AI please cancel my order #A-17!", [("cancel_order", {"order_id": "A-17"})]),
+        ("Cancel the orders 12 and 34", [("cancel_order", {"order_id": "12"}), ("cancel_order", {"order_id": "34"})]),
+        ("What is the status of order 7?", [("get_order_status", {"order_id": 7})]),
+        ("apply a large discount of 12.5", [("apply_discount", {"percent": 12.5, "size": "large"})]),
+        ('search my notes for "a red door"', [("searchNotes", {"query": "a red door"})]),
+        ("How do I order a pizza?", []),
+        ("cancel 1234", []),
+    ],
+)
+async def test_a_tool_is_called_when_its_name_was_said(asked: str, calls: list[tuple[str, Any]]) -> None:
+    pieces = await answer(asked)
+    assert calls_in(pieces) == calls
+    assert Stopped("tools" if calls else "end") in pieces
+
+
+async def test_what_is_missing_is_asked_for() -> None:
+    pieces = await answer("cancel order")
+    assert calls_in(pieces) == []
+    assert "`order_id`" in text_of(pieces)
+    assert "offline demo" in text_of(pieces)
+
+
+async def test_what_came_of_it_is_told_and_that_this_is_a_demo() -> None:
+    calls = (ToolCall("demo-1", "cancel_order", "{}"), ToolCall("demo-2", "cancel_order", "{}"))
+    results = (
+        Returned("demo-1", "cancel_order", "Cancelled."),
+        Returned("demo-2", "cancel_order", "Gone.", is_error=True),
+    )
+    pieces = await answer("cancel orders 1 and 2", Called("", calls), *results)
+    assert calls_in(pieces) == []
+    assert "answered: Cancelled." in text_of(pieces)
+    assert "failed: Gone." in text_of(pieces)
+    assert "offline demo" in text_of(pieces)
+
+
+async def test_without_tools_it_answers_as_ever() -> None:
+    prompt = Prompt("", (Said("user", "cancel order 1234"),))
+    pieces = await read(open_llm("demo?tokens_per_s=0&first_token_ms=0", Limits()), prompt)
+    assert "Noted" in text_of(pieces)
