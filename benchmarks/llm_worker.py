@@ -32,6 +32,7 @@ class Worker:
 
     def __enter__(self) -> Self:
         self._stack.start()
+        self._person = self._stack.person("ada")
         return self
 
     def __exit__(
@@ -42,7 +43,7 @@ class Worker:
 
     async def measure(self) -> dict[str, float]:
         """Have all sessions answered once; the CPU seconds that the worker used, and the tokens that it wrote."""
-        async with self._stack.client(self._stack.person("ada")) as client:
+        async with self._stack.client(self._person) as client:
             if not self._sessions:
                 self._sessions = [await client.new_session() for _ in range(self.streams)]
                 await self._ask(client, self._sessions[:1])  # what is loaded once is not the price of a token
