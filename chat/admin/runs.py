@@ -34,7 +34,7 @@ class Attempt:
     ended_at: datetime | None = None
     ended: str = "in progress"
     discarded: list[str] = field(default_factory=list)
-    usage: Usage | None = None
+    usage: list[Usage] = field(default_factory=list)  # by LLM
 
 
 @admin.register(Run, site=site)
@@ -195,9 +195,10 @@ def _attempts(run: Run) -> list[Attempt]:
             attempts[-1].ended, attempts[-1].ended_at = ENDS.get(event.type, "a question to a person"), event.at
             if error := event.data.get("error"):
                 attempts[-1].ended += f": {error['code']}"
-    spent = {usage.attempt: usage for usage in run.spent.all()}
-    for attempt in attempts:
-        attempt.usage = spent.get(attempt.number)
+    for usage in run.spent.order_by("pk"):
+        for attempt in attempts:
+            if attempt.number == usage.attempt:
+                attempt.usage.append(usage)
     return attempts
 
 

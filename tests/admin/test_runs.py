@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -68,11 +69,12 @@ def test_the_page_tells_how_each_attempt_ended_and_what_it_cost(talk: Talk, olga
     assert back is not None
     second = talk.claim()
     attempts.put_back(second, "worker_lost", stuck=True)
-    attempts.finish_run(talk.claim(), "There.", attempts.Spending("demo", 7, 8))
+    spent = [attempts.Spending("main", 3, 1, None), attempts.Spending("demo", 7, 8, Decimal(0))]
+    attempts.finish_run(talk.claim(), "There.", *spent)
     page = olga.text(page_of(first))
     assert f"put back: its worker was stopped and handed it back {first.answer_id}" in page
     assert f"put back: its worker died or froze {second.answer_id}" in page
-    assert "succeeded 7 + 8 0.000000" in page
+    assert "succeeded main: 3 + 1 demo: 7 + 8 unknown 0.000000" in page
     assert "1 crash: workers that were lost" in page
     assert looks() == [("olga", "run", str(talk.pk))]
 
