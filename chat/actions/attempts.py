@@ -225,7 +225,7 @@ def _keep_bill(log: Log, run: Run, spent: Sequence[Spending]) -> None:
 
 def _cost_with(run: Run, spent: Sequence[Spending]) -> dict[str, Any]:
     """What a run has cost by now, with what this attempt does: as columns."""
-    totals = {"input_tokens": 0, "output_tokens": 0, "cost_usd": Decimal(0)}
+    totals: dict[str, Any] = {"input_tokens": 0, "output_tokens": 0, "cost_usd": Decimal(0)}
     if run.attempt > 1:
         totals = _cost_of(Usage.objects.filter(run_id=run.pk).exclude(attempt=run.attempt))
     for one in spent:
