@@ -7,9 +7,10 @@ Needs no network, no key and no model file.
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
+from typing import overload
 from urllib.parse import parse_qsl
 
 from workers.llm import quotes
@@ -97,11 +98,12 @@ class Demo:
         """Yield the answer a word at a time, then what it would have cost."""
         options = self._options
         tokens_per_s, first_s = options.tokens_per_s, options.first_token_ms / 1000
+        pieces: Sequence[str]
         if prompt.instructions.startswith(SUMMARY_INSTRUCTIONS.partition("\n")[0]):
             pieces = _words(summary_of(prompt.talk[-1].text))
             tokens_per_s, first_s = 0, 0  # nobody watches a summary being written
         elif options.tokens is not None:
-            pieces = [f" w{number}" if number > 1 else "w1" for number in range(1, options.tokens + 1)]
+            pieces = _Numbered(options.tokens)
         else:
             pieces = _words(answer_to(prompt))
         calls: tuple[ToolCall, ...] = ()
@@ -121,6 +123,26 @@ class Demo:
             yield call
         yield Stopped("tools" if calls else "end")
         yield Spent(input_tokens=estimate_prompt(prompt), output_tokens=len(pieces))
+
+
+class _Numbered(Sequence[str]):
+    """So many words, made as they are said: lists of thousands for hundreds of answers would fill a worker's memory."""
+
+    def __init__(self, count: int) -> None:
+        self._numbers = range(1, count + 1)
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[str]: ...
+    def __getitem__(self, index: int | slice) -> str | list[str]:
+        if isinstance(index, slice):
+            return [self[at] for at in range(*index.indices(len(self)))]
+        number = self._numbers[index]
+        return f" w{number}" if number > 1 else "w1"
 
 
 def _words(text: str) -> list[str]:
