@@ -9,7 +9,7 @@ sum = $(or $(firstword $(shell test -x $(PY) && cksum < $(1))),missing)
 RUN_SET := .venv/.run-$(call sum,requirements.txt)
 DEV_SET := .venv/.dev-$(call sum,requirements-dev.txt)
 
-.PHONY: help run test chaos check format lock clean
+.PHONY: help run test chaos bench check format lock clean
 .DEFAULT_GOAL := help
 
 help:
@@ -17,6 +17,7 @@ help:
 	@echo '             PORT=8000 HOST=127.0.0.1 CHAT_DATA_DIR=.data (docs/operations/running.md)'
 	@echo 'make test    run the tests (ARGS="tests/launch -x")'
 	@echo 'make chaos   break everything that can be broken, and count what users would notice (docs/guarantees.md)'
+	@echo 'make bench   measure it beside its peers (NAME=send for one; WRITE=1 puts it into docs/performance.md)'
 	@echo 'make check   lint, format, types, layers, migrations'
 	@echo 'make format  put the code into its form'
 	@echo 'make lock    pin what requirements.in and requirements-dev.in allow'
@@ -35,6 +36,10 @@ test: $(DEV_SET)
 # Half an hour: --database, --fault NAME, --seed N, --kills N, --minutes N, --out FOLDER, --write in ARGS.
 chaos: $(DEV_SET)
 	@$(PY) -m tests.chaos $(ARGS)
+
+# The peers are installed into .venv/peers at the first run.
+bench: $(DEV_SET)
+	$(PY) -m benchmarks $(NAME) $(if $(WRITE),--write) $(ARGS)
 
 # mypy's plugin and manage.py load the settings: here, those of nobody's server.
 check: export CHAT_ENV := local

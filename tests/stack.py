@@ -122,9 +122,10 @@ class Stack:
         webs: int = 1,
         workers: int = 1,
         llm: bool = False,
+        server: str = "daphne",
         env: dict[str, str] | None = None,
     ) -> None:
-        self.workshop, self.database = workshop, database
+        self.workshop, self.database, self.server = workshop, database, server
         self.folder = Path(tempfile.mkdtemp(prefix=f"tests-{database}-"))
         self.redis = Redis(self.folder)
         self.database_url = workshop.database(database, self.folder / "data")
@@ -143,7 +144,7 @@ class Stack:
     # -- the parts ---------------------------------------------------------------------------------------------------
 
     def _web(self, name: str, **env: str) -> Web:
-        return Web(name, self.folder / f"{name}.log", self.env | env)
+        return Web(name, self.folder / f"{name}.log", self.env | env, self.server)
 
     def _worker(self, name: str, **env: str) -> Process:
         command = [sys.executable, "-m", "celery", "-A", "chatproject", "worker", "--pool", "threads"]
@@ -239,23 +240,23 @@ class Stack:
 
 
 class Web(Process):
-    """A web process of the server."""
+    """A web process of the server, on daphne or uvicorn."""
 
-    def __init__(self, name: str, log: Path, env: dict[str, str]) -> None:
+    def __init__(self, name: str, log: Path, env: dict[str, str], server: str = "daphne") -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        command = [
-            sys.executable,
-            "-m",
-            "daphne",
-            "-b",
-            "127.0.0.1",
-            "-p",
-            str(self.port),
-            "chatproject.asgi:application",
-        ]
+        command = [*asgi_command(server, self.port), "chatproject.asgi:application"]
         env = env | {"HOST": "127.0.0.1", "PORT": str(self.port)}
         super().__init__(name, command, log, env=env, ready=lambda _: answers(self.url + "/healthz"))
+
+
+def asgi_command(server: str, port: int) -> list[str]:
+    """The command that serves an application, which is its last word: as the guide for running it says."""
+    if server == "daphne":
+        return [sys.executable, "-m", "daphne", "-v", "0", "-b", "127.0.0.1", "-p", str(port)]
+    options = ["--ws", "websockets-sansio", "--ws-per-message-deflate", "false", "--lifespan", "off"]
+    options += ["--log-level", "warning"]
+    return [sys.executable, "-m", "uvicorn", "--host", "127.0.0.1", "--port", str(port), *options]
 
 
 def answers(url: str) -> bool:
@@ -266,4 +267,4 @@ def answers(url: str) -> bool:
     return False
 
 
-__all__ = ["ROOMY", "Stack", "Web", "Workshop", "eventually", "manage"]
+__all__ = ["ROOMY", "Stack", "Web", "Workshop", "asgi_command", "eventually", "manage"]

@@ -1,0 +1,1 @@
+"""This server beside what one would pick instead, measured in one run (docs/performance.md)."""
