@@ -77,7 +77,7 @@ def test_the_picture_has_a_bar_for_everybody_and_none_is_longer_than_the_longest
     bars = [one for one in root.iter() if one.tag.endswith("rect")]
     assert len(bars) == sum(len(panel.whose) for panel in picture.PANELS)
     assert {one.get("class") for one in bars} == {"ours", "other"}
-    long = picture.PANEL - picture.NAMES - 70
+    long = picture.PANEL - picture.NAMES - picture.VALUES
     assert max(int(one.get("width", "0")) for one in bars) == long
     assert len([one for one in root.iter() if one.get("class") == "goal"]) == len(picture.PANELS)
     results["crowd"]["figures"].pop()
