@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any, ClassVar
 from uuid import UUID, uuid4
@@ -10,8 +11,9 @@ from channels.consumer import AsyncConsumer
 from django.conf import settings
 from django.db import Error as AnyDatabaseError
 from django.utils import timezone
+from structlog.contextvars import bind_contextvars, bound_contextvars
 
-from chat import auth, limits, protocol, servers, stream
+from chat import auth, limits, metrics, protocol, servers, stream, tracing
 from chat.actions import members, messages, runs
 from chat.database import reading, writing
 from chat.errors import ChatError, Internal, InvalidInput, NotAuthenticated, NotFound, TooLarge, Unavailable
@@ -39,6 +41,10 @@ CLOSE_CODES = {
 }
 
 
+_open: set["ChatConsumer"] = set()
+metrics.SOCKETS.read_by(lambda: len(_open))
+
+
 class ChatConsumer(AsyncConsumer):
     """One socket, any number of sessions.
 
@@ -54,7 +60,8 @@ class ChatConsumer(AsyncConsumer):
         self.subscriptions: dict[UUID, Subscription] = {}
         self._asgi_send = send
         self._tasks: list[asyncio.Task[None]] = []
-        self._inbox: asyncio.Queue[Command] = asyncio.Queue(INBOX_MAX)
+        self._inbox: asyncio.Queue[tuple[Command, float]] = asyncio.Queue(INBOX_MAX)  # and when each arrived
+        self._asked_at = 0.0
         self._refused: list[float] = []
         self._closing = False
         try:
@@ -77,6 +84,9 @@ class ChatConsumer(AsyncConsumer):
                 while not self._closing and self.writer.is_full:  # noqa: ASYNC110
                     await asyncio.sleep(FULL_POLL_S)
             elif message["type"] == "websocket.disconnect":
+                if self in _open and not self._closing:
+                    ours = message.get("code") == servers.RESTARTING
+                    metrics.SOCKETS_CLOSED.labels(str(servers.RESTARTING) if ours else "client").inc()
                 return
 
     # --- opening and closing ------------------------------------------------------------------------------------------
@@ -91,7 +101,10 @@ class ChatConsumer(AsyncConsumer):
             await self._refuse(accept, problem)
             return
         self.user = credential.user
+        bind_contextvars(user_id=str(self.user.pk))
         self.writer = Writer(self._send_text, self.scope["chat.drained"], self._start_again)
+        _open.add(self)
+        metrics.SOCKETS_OPENED.n += 1
         await self._send(accept)
         await self._send_text(protocol.ready(self.user.as_data(), HEARTBEAT_S, self._limits(), timezone.now()))
         if not self._closing:
@@ -122,6 +135,9 @@ class ChatConsumer(AsyncConsumer):
         if self._closing:
             return
         self._closing = True
+        metrics.SOCKETS_CLOSED.labels(str(code)).inc()
+        metrics.ERRORS.labels("socket", problem.code).inc()
+        log.info("closing a socket with %s", code)
         for task in self._tasks:
             if task is not asyncio.current_task():
                 task.cancel()
@@ -140,6 +156,7 @@ class ChatConsumer(AsyncConsumer):
         """Let go of everything at once: the server may be cancelling us, and no hub may hold a dead socket."""
         self._closing = True
         servers.restarts.discard(self._restart)
+        _open.discard(self)
         for session_id in tuple(self.subscriptions):
             self._unfollow(session_id)
         for task in self._tasks:
@@ -202,7 +219,7 @@ class ChatConsumer(AsyncConsumer):
         elif self._inbox.full():
             await self._refuse_frame(command.ref, Unavailable("Too many commands at once: wait for the answers."))
         else:
-            self._inbox.put_nowait(command)
+            self._inbox.put_nowait((command, time.monotonic()))
 
     def _read(self, text: str | None) -> Command:
         if text is None:
@@ -212,7 +229,7 @@ class ChatConsumer(AsyncConsumer):
         return protocol.read_command(text)
 
     async def _refuse_frame(self, ref: str | None, problem: ChatError) -> None:
-        self.writer.put_answer(protocol.error(ref, problem))
+        self._tell(ref, problem)
         now = asyncio.get_running_loop().time()
         self._refused = [at for at in self._refused if at > now - REFUSED_WINDOW_S] + [now]
         if len(self._refused) >= REFUSED_MAX:
@@ -221,17 +238,29 @@ class ChatConsumer(AsyncConsumer):
     async def _work(self) -> None:
         """Carry out the commands of the socket in their order, one at a time."""
         while True:
-            command = await self._inbox.get()
-            try:
-                await self._answers[command.type](self, command)
-            except ChatError as problem:
-                self.writer.put_answer(protocol.error(command.ref, problem))
-            except AnyDatabaseError as problem:
-                log.warning("%s failed: %s", command.type, type(problem).__name__)
-                self.writer.put_answer(protocol.error(command.ref, Unavailable()))
-            except Exception:
-                log.exception("%s failed", command.type)
-                self.writer.put_answer(protocol.error(command.ref, Internal()))
+            command, self._asked_at = await self._inbox.get()
+            ids = {
+                name: str(value) for name in ("session_id", "run_id") if (value := getattr(command.data, name, None))
+            }
+            with tracing.begin(command.type, **ids), bound_contextvars(**ids):
+                await self._carry_out(command)
+            metrics.COMMAND.labels(command.type).observe(time.monotonic() - self._asked_at)
+
+    async def _carry_out(self, command: Command) -> None:
+        try:
+            await self._answers[command.type](self, command)
+        except ChatError as problem:
+            self._tell(command.ref, problem)
+        except AnyDatabaseError as problem:
+            log.warning("%s failed: %s", command.type, type(problem).__name__)
+            self._tell(command.ref, Unavailable())
+        except Exception:
+            log.exception("%s failed", command.type)
+            self._tell(command.ref, Internal())
+
+    def _tell(self, ref: str | None, problem: ChatError) -> None:
+        metrics.ERRORS.labels("socket", problem.code).inc()
+        self.writer.put_answer(protocol.error(ref, problem))
 
     def _ok(self, command: Command, data: object) -> None:
         self.writer.put_answer(protocol.ok(command.ref, data))
@@ -255,7 +284,8 @@ class ChatConsumer(AsyncConsumer):
             subscription.end()
 
     def _start_again(self) -> None:
-        log.info("a socket of user %s fell behind", self.user.pk)
+        metrics.SOCKETS_BEHIND.n += 1
+        log.info("a socket fell behind")
         for subscription in self.subscriptions.values():
             subscription.start_again()
 
@@ -266,6 +296,8 @@ class ChatConsumer(AsyncConsumer):
 
     async def _send_message(self, command: Command) -> None:
         posted = await writing(messages.post_message, self.user, command.data.session_id, command.data)
+        if not posted.duplicate:
+            metrics.display.start(posted.run_id, self._asked_at)
         self._ok(command, posted.as_data())
 
     async def _update_message(self, command: Command) -> None:

@@ -15,6 +15,7 @@ from typing import ParamSpec, TypeVar
 
 from django.db import DatabaseError, connection, connections, transaction
 
+from chat import metrics
 from chat.errors import Unavailable
 
 P = ParamSpec("P")
@@ -24,12 +25,19 @@ THREADS = 8
 WAITING_MAX = 1000  # calls that may wait for a thread before new ones are refused
 
 
+_pools: dict[str, "Pool"] = {}
+metrics.DATABASE_CALLS.read_by(lambda: {name: pool._waiting for name, pool in _pools.copy().items()})
+metrics.DATABASE_THREADS.read_by(lambda: {name: pool._threads for name, pool in _pools.copy().items()})
+
+
 class Pool:
     """A bounded executor whose threads own database connections."""
 
     def __init__(self, name: str, threads: int) -> None:
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix=f"database-{name}")
-        self._waiting = 0
+        self._waiting: int = 0
+        self._threads: int = threads
+        _pools[name] = self
 
     async def run(self, call: Callable[[], T]) -> T:
         if self._waiting >= WAITING_MAX:

@@ -20,6 +20,9 @@ from redis import asyncio as aioredis
 from redis.asyncio.connection import Connection
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
+from structlog.contextvars import clear_contextvars
+
+from chat import metrics
 
 log = logging.getLogger(__name__)
 
@@ -118,6 +121,7 @@ class ChatLoopLayer(RedisPubSubLoopLayer):
             _guarded(listener.on_message, message)
 
     def tell_gap(self, channel: str) -> None:
+        metrics.LAYER_GAPS.n += 1
         for listener in tuple(self._listeners.get(channel, ())):
             _guarded(listener.on_gap)
 
@@ -222,6 +226,7 @@ class Shard:
             self._reader = asyncio.ensure_future(self._read_for_ever())
 
     async def _read_for_ever(self) -> None:
+        clear_contextvars()
         loop = asyncio.get_running_loop()
         wait_s, longest_s = BACK_OFF_S
         while True:

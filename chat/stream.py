@@ -20,6 +20,7 @@ from django.conf import settings
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from chat import metrics
 from chat.layers import ChatChannelLayer
 from chat.protocol import Delta, Frame
 
@@ -203,6 +204,7 @@ class Outbox:
         for shard, items in shards.items():
             if not self._guarded(shard, partial(self._pipeline, shard, [item for _, item in items])):
                 self._missed |= {group for group, _ in items}
+                metrics.OUTBOX_DROPPED.n += len(items)
         for item in afterwards:
             self._guarded(BROKER, partial(item, None), always=True)
 
@@ -248,6 +250,8 @@ def _publish_to(channel: str, message: bytes, pipe: Pipeline) -> None:
 
 
 outbox = Outbox()
+metrics.OUTBOX.read_by(lambda: len(outbox._items))
+metrics.BREAKER.read_by(lambda: {"outbox": outbox.is_broken})
 
 
 def publish(session_id: object, frames: Iterable[Frame]) -> None:

@@ -14,6 +14,7 @@ from chat.api import (
     interrupts,
     members,
     messages,
+    metrics,
     runs,
     schema,
     sessions,
@@ -34,6 +35,7 @@ RUN = "api/runs/<uuid:run_id>"
 urlpatterns: list[URLPattern] = [
     *at("healthz", health.Alive),
     *at("readyz", health.Ready),
+    *at("metrics", metrics.Metrics),
     *at("api/auth/token", auth.Token),
     *at("api/auth/token/refresh", auth.TokenRefresh),
     *at("api/auth/token/revoke", auth.TokenRevoke),

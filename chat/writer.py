@@ -12,6 +12,7 @@ from typing import NamedTuple, Protocol
 
 from django.conf import settings
 
+from chat import metrics
 from chat.protocol import Delta
 
 QUEUED_MAX = 2 * 1024 * 1024  # characters
@@ -193,6 +194,7 @@ class Writer:
             key = (item.delta.message_id, item.delta.type)
             if self._slots.get(key) is item:
                 del self._slots[key]  # on its way: what comes now needs another one
+            metrics.DELTAS_MERGED.n += len(item.followed_by)
             await self._send(item.text)
         else:
             await self._send(item.text)

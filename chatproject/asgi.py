@@ -14,11 +14,16 @@ from django.db import close_old_connections, reset_queries
 
 from chat import servers
 from chat.routing import websocket_urlpatterns
+from chatproject import logs, traces
 
 # Django gives every request a thread to run these two in, and keeps it until the answer is out: a request that waits a
 # minute would hold one. A new thread has neither old connections nor queries, and the end of a request still closes.
 request_started.disconnect(close_old_connections)
 request_started.disconnect(reset_queries)
 
+logs.begin("web")
+traces.begin("web")
 servers.watch_shutdown()
-application = servers.aware(ProtocolTypeRouter({"http": http, "websocket": URLRouter(websocket_urlpatterns)}))
+application = servers.aware(
+    ProtocolTypeRouter({"http": traces.traced(http), "websocket": URLRouter(websocket_urlpatterns)})
+)

@@ -3,7 +3,10 @@
 import os
 
 from celery import Celery
+from celery.signals import beat_init, celeryd_init, setup_logging
 from kombu.transport import TRANSPORT_ALIASES
+
+from chatproject import logs, traces
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "chatproject.settings")
 
@@ -11,3 +14,19 @@ TRANSPORT_ALIASES |= {"redis": "chatproject.broker:Transport", "rediss": "chatpr
 
 app = Celery("chatproject")
 app.config_from_object("celeryconfig")
+
+
+@setup_logging.connect
+def keep_logging(**_: object) -> None:
+    """Celery would set up lines of its own: with a receiver here it leaves logging to the settings."""
+
+
+@celeryd_init.connect
+def begin_worker(**_: object) -> None:
+    logs.begin("worker")
+    traces.begin("worker")
+
+
+@beat_init.connect
+def begin_beat(**_: object) -> None:
+    logs.begin("beat")

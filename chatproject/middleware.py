@@ -5,9 +5,13 @@ WhiteNoise's, being synchronous, holds a thread for as long as the view takes: a
 one. None of these steps waits for anything, but for a changed login session that is saved.
 """
 
+import logging
+import time
 from typing import Any
 
+import structlog
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
+from django.conf import settings
 from django.contrib.auth.middleware import AuthenticationMiddleware
 from django.contrib.messages.middleware import MessageMiddleware
 from django.contrib.sessions.middleware import SessionMiddleware
@@ -18,7 +22,17 @@ from django.middleware.common import CommonMiddleware
 from django.middleware.csrf import CsrfViewMiddleware
 from django.middleware.security import SecurityMiddleware
 from django.utils.deprecation import MiddlewareMixin
+from django.utils.encoding import escape_uri_path
+from structlog.contextvars import bind_contextvars, clear_contextvars
 from whitenoise.middleware import WhiteNoiseMiddleware  # type: ignore[import-untyped]
+
+from chat import metrics, tracing
+
+log = structlog.stdlib.get_logger(__name__)
+
+PROBES = ("/healthz", "/readyz", "/metrics")
+METHODS = ("GET", "HEAD", "POST", "PATCH", "PUT", "DELETE", "OPTIONS")
+HUNG_UP = 499  # what an answer that nobody waited for is logged with
 
 
 class OnTheLoop(MiddlewareMixin):
@@ -30,6 +44,57 @@ class OnTheLoop(MiddlewareMixin):
         if hasattr(self, "process_response"):
             response = self.process_response(request, response)
         return response
+
+
+class Watched(MiddlewareMixin):
+    """The first of all: says in one line what was asked, and measures how long the answer took to begin.
+
+    Without the query string: it may hold a ticket, or what somebody looks for.
+    """
+
+    async def __acall__(self, request: HttpRequest) -> HttpResponseBase:
+        metrics.loop_lag.watch()
+        clear_contextvars()
+        tracing.adopt(request.headers.get("traceparent"))
+        begun, status = time.monotonic(), HUNG_UP
+        try:
+            response: HttpResponseBase = await self.get_response(request)  # type: ignore[misc]
+            status = response.status_code
+        finally:
+            self._tell(request, status, time.monotonic() - begun)
+        return response
+
+    async def process_view(self, request: HttpRequest, view: Any, args: Any, parts: dict[str, Any]) -> None:
+        bind_contextvars(**{name: str(parts[name]) for name in ("session_id", "run_id") if name in parts})
+
+    def _tell(self, request: HttpRequest, status: int, seconds: float) -> None:
+        method = request.method if request.method in METHODS else "other"
+        metrics.API_RESPONSE.labels(method, door(request), f"{status // 100}xx").observe(seconds)
+        level = logging.INFO
+        if request.path.rstrip("/") in PROBES and status < 400:
+            level = logging.DEBUG
+        elif status >= 500:
+            level = logging.WARNING
+        log.log(
+            level,
+            "request",
+            method=method,
+            path=escape_uri_path(request.path),
+            status=status,
+            ms=round(seconds * 1e3, 1),
+        )
+
+
+def door(request: HttpRequest) -> str:
+    """The name of what was asked, one of a few: a door of the API and whether it waited, or a kind of page."""
+    found = request.resolver_match
+    if found is None:
+        return "static" if request.path.startswith(settings.STATIC_URL) else "unknown"
+    view = getattr(found.func, "view_class", None)
+    if found.func.__module__.startswith("chat.api.") and view is not None:
+        name = f"{view.__module__.removeprefix('chat.api.')}.{view.__name__}"
+        return f"{name} wait" if "wait" in request.GET else name
+    return "admin" if found.app_name == "admin" else "page"
 
 
 class Security(OnTheLoop, SecurityMiddleware):

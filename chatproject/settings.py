@@ -9,6 +9,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.templatetags.static import static
 
 from chatproject import environment as env
+from chatproject import logs
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -74,6 +75,7 @@ INSTALLED_APPS = [
     "chat",
 ]
 MIDDLEWARE = [  # Django's and WhiteNoise's own, on the event loop
+    "chatproject.middleware.Watched",
     "chatproject.middleware.Security",
     "chatproject.middleware.StaticFiles",
     "chatproject.middleware.Sessions",
@@ -185,16 +187,8 @@ SIMPLE_JWT = {
     "CHECK_REVOKE_TOKEN": True,
 }
 
-LOGGING = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "root": {"handlers": ["stderr"], "level": env.text("CHAT_LOG_LEVEL", "INFO")},
-    "loggers": {
-        # One line a request and frame is the proxy's business, and its query strings may hold tickets.
-        "daphne.server": {"level": "WARNING"},
-        "django.channels.server": {"level": "WARNING"},
-        "httpx2": {"level": "WARNING"},
-    },
-}
+# --- watching it (docs/operations/monitoring.md) ----------------------------------------------------------------------
+LOGGING = logs.settings(env.text("CHAT_LOG", "console" if LOCAL else "json"), env.text("CHAT_LOG_LEVEL", "INFO"))
+CHAT_METRICS_TOKEN = env.text("CHAT_METRICS_TOKEN")  # opens web's /metrics
+CHAT_METRICS_HOST = env.text("CHAT_METRICS_HOST", "127.0.0.1")
+CHAT_METRICS_PORT = env.count("CHAT_METRICS_PORT", 0)  # of a worker; 0 = none

@@ -147,7 +147,7 @@ class Stack:
         return Web(name, self.folder / f"{name}.log", self.env | env, self.server)
 
     def _worker(self, name: str, **env: str) -> Process:
-        command = [sys.executable, "-m", "celery", "-A", "chatproject", "worker", "--pool", "threads"]
+        command = [sys.executable, "-m", "celery", "--quiet", "-A", "chatproject", "worker", "--pool", "threads"]
         command += ["--concurrency", "32", "-Q", "runs,jobs", "--without-gossip", "--without-mingle", "-l", "INFO"]
         command += ["-n", f"{name}@%h"]
         log = self.folder / f"{name}.log"

@@ -7,6 +7,7 @@ from typing import Any
 from django.conf import settings
 from django.db.models import Q, QuerySet
 
+from chat import tracing
 from chat.errors import Fenced
 from chat.models import ChatSession, Message, Run
 from chat.prepared import Given, Prepared
@@ -34,6 +35,7 @@ class Line:
     tokens: int
 
 
+@tracing.spanned("context")
 def build_context(run: Run) -> Context:
     """Collect what an LLM is told for a run. In a database thread. Raises `Fenced` where the session was deleted."""
     session = _SUMMARY.first(pk=run.session_id)

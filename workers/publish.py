@@ -16,8 +16,9 @@ from typing import Any
 from django.conf import settings
 from django.db import Error
 from redis.exceptions import NoScriptError, RedisError
+from structlog.contextvars import clear_contextvars
 
-from chat import stream
+from chat import metrics, stream
 from chat.actions import attempts, workers
 from chat.database import reading, writing
 from chat.errors import Fenced, Unavailable
@@ -33,6 +34,7 @@ CHECKPOINT_S = 1.0
 FLUSH_S = 0.2
 
 DONE, FENCED, BEHIND, HELD, UNFENCED = 1, -1, -2, -3, -4
+REFUSALS: dict[Any, str] = {FENCED: "fenced", BEHIND: "behind", HELD: "held", UNFENCED: "unfenced"}
 
 
 class Draft:
@@ -58,6 +60,8 @@ class Draft:
 
     def add(self, text: str) -> None:
         first = not self.text
+        if first and not self.clearings and self.kind == stream.MESSAGE:
+            metrics.first_token(self.run.started_at)
         self.text += text
         self._publisher.mark(self, urgent=first)
 
@@ -148,6 +152,7 @@ class Publisher:
             self._task = asyncio.ensure_future(self._work())
 
     async def _work(self) -> None:
+        clear_contextvars()  # it works for all runs, not for the first
         while True:
             await self._wake.wait()
             self._wake.clear()
@@ -198,6 +203,7 @@ class Publisher:
             results = [problem] * len(calls)
         for (draft, clearings, _, chars, size), result in zip(calls, results, strict=True):
             if result == DONE:
+                metrics.DELTAS_PUBLISHED.n += 1
                 if draft.clearings == clearings:  # else it was cleared meanwhile, and goes out whole
                     draft.is_whole = False
                     draft.sent_chars, draft.sent_bytes = chars, size
@@ -208,6 +214,7 @@ class Publisher:
                 done.set()
 
     def _recover(self, draft: Draft, result: Any) -> None:
+        metrics.DELTAS_REFUSED.labels(REFUSALS.get(result, "redis")).inc()
         if result == FENCED:
             draft.close()
             draft.on_fenced()
@@ -270,6 +277,7 @@ class Publisher:
 
 
 publishers: dict[asyncio.AbstractEventLoop, Publisher] = {}
+metrics.BREAKER.read_by(lambda: {"deltas": any(one.is_broken for one in tuple(publishers.values()))})
 
 
 def publisher() -> Publisher:

@@ -20,7 +20,7 @@ from uuid import UUID
 from django.conf import settings
 from django.db import Error, connection
 
-from chat import stream
+from chat import metrics, stream
 from chat.actions import attempts, workers
 from chat.database import reading, writing
 from chat.layers import Listener
@@ -80,10 +80,16 @@ class Runtime:
         self._lease_thread = threading.Thread(target=self._keep_lease, name="lease", daemon=True)
         self._lease_thread.start()
 
+    def measure(self) -> None:
+        """Tell how this process is, whenever somebody asks for its metrics."""
+        metrics.RUNS_HELD.read_by(lambda: len(self.held))
+        metrics.LEASE_AGE.read_by(lambda: None if self.worker_id is None else time.monotonic() - self._renewed_at)
+
     def _run_loop(self, ready: threading.Event) -> None:
         self._loop = asyncio.new_event_loop()
         asyncio.set_event_loop(self._loop)
         self._loop.call_soon(self._tick)
+        self._loop.call_soon(metrics.loop_lag.watch)
         self._loop.call_soon(ready.set)
         self._loop.run_forever()
 
@@ -168,9 +174,10 @@ class Runtime:
 
     def _begin(self, run: Run) -> None:
         from workers.runner import execute
+        from workers.watch import followed
 
         held = self.held[run.pk] = Held(run)
-        held.task = asyncio.ensure_future(execute(held))
+        held.task = asyncio.ensure_future(followed(run, execute(held)))
         held.task.add_done_callback(lambda task: self._end(held, task))
         if self.draining:
             held.stop(DRAINED)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from django.conf import settings
 from django.db import Error, connection
 
-from chat import stream
+from chat import metrics, stream
 from chat.actions import attempts, audit, tickets, workers
 from chat.actions.attempts import Spending
 from chat.models import Run
@@ -29,11 +29,14 @@ def sweep_forever(runtime: "Runtime") -> None:
         time.sleep(settings.CHAT_SWEEP_S * random.uniform(0.7, 1.3))  # noqa: S311 - jitter
         try:
             sweep(runtime)
+            metrics.SWEEPS.labels("done").inc()
         except Error as problem:
+            metrics.SWEEPS.labels("failed").inc()
             log.warning("the sweep failed: %s", type(problem).__name__)
             connection.close()
             time.sleep(HOLD_OFF_S)
         except Exception:
+            metrics.SWEEPS.labels("failed").inc()
             log.exception("the sweep failed")
         finally:
             connection.close_if_unusable_or_obsolete()
@@ -48,12 +51,15 @@ def sweep(runtime: "Runtime") -> None:
         return  # whoever slept itself, or could not reach the database, cannot judge who is dead
     for run in attempts.lost_runs():
         if attempts.put_back(run, "worker_lost", *shown_by(run)):
+            metrics.SWEPT.labels("lost").inc()
             log.warning("run %s lost its worker in attempt %s", run.pk, run.attempt)
     if settings.CHAT_LLM_TOTAL_S:  # else an answer may take as long as it likes
         for run in attempts.stuck_runs(2 * settings.CHAT_LLM_TOTAL_S + 120):
             if attempts.put_back(run, "worker_lost", *shown_by(run), stuck=True):
+                metrics.SWEPT.labels("stuck").inc()
                 log.error("run %s hung in attempt %s", run.pk, run.attempt)
     for session_id in attempts.claimable_sessions(0 if stream.outbox.is_broken else OVERDUE_S):
+        metrics.SWEPT.labels("waiting").inc()
         runtime.spawn(runtime.look_at(session_id))
 
 

@@ -10,7 +10,7 @@ django.setup()
 from celery import shared_task
 from celery.signals import worker_init, worker_shutdown, worker_shutting_down
 
-from workers import jobs, sweep
+from workers import jobs, sweep, watch
 from workers.llm.base import LLMError
 from workers.runner import llm_named
 from workers.runtime import runtime
@@ -36,6 +36,8 @@ def start(**_: object) -> None:
     """Begin here and not at worker_ready: that never comes without a broker."""
     with suppress(LLMError):  # told in the log, and to whoever asks
         llm_named(settings.CHAT_LLM)  # its packages take seconds to load: not while somebody waits for an answer
+    runtime.measure()
+    watch.serve_metrics()
     runtime.start()
 
 

@@ -16,7 +16,7 @@ from django.conf import settings
 from django.db.models import Count, DecimalField, Exists, OuterRef, Q, QuerySet, Sum, Value
 from django.db.models.functions import Coalesce, Now
 
-from chat import stream
+from chat import stream, tracing
 from chat.actions.events import Log, action, locked, on_commit
 from chat.actions.runs import OPEN_RUNS, Following, keep_partial, say
 from chat.errors import Fenced, NotFound
@@ -142,6 +142,7 @@ def _end(run: Run, following: Following, **changes: Any) -> Run:
     return ended
 
 
+@tracing.spanned("finish_run")
 @action
 def finish_run(
     run: Run, text: str, *spent: Spending, fallback_status: str | None = None, error: dict[str, Any] | None = None
@@ -171,6 +172,7 @@ def finish_run(
     return ended
 
 
+@tracing.spanned("fail_run")
 @action
 def fail_run(
     run: Run, error: dict[str, Any], partial: str, *spent: Spending, fallback_status: str | None = None

@@ -12,7 +12,7 @@ from django.db import IntegrityError, OperationalError, connection, transaction
 from django.db.models import Model
 from django.utils import timezone
 
-from chat import stream
+from chat import metrics, stream
 from chat.errors import NotFound
 from chat.failpoints import failpoint
 from chat.models import ChatSession, Event
@@ -124,6 +124,7 @@ class Log:
         together(*self._rows, insert(*self._events), _SESSION.change(columns, pk=self.session_id))
         self._rows = []
         self.frames += [event.as_frame() for event in self._events]
+        on_commit(functools.partial(metrics.count_events, self._events))
         self._events = []
         on_commit(self._tell)
 

@@ -5,7 +5,7 @@ from uuid import UUID, uuid4
 
 from django.conf import settings
 
-from chat import jobs, limits
+from chat import jobs, limits, tracing
 from chat.actions.events import action, locked, on_commit
 from chat.actions.members import membership, writer
 from chat.actions.runs import OPEN_RUNS, refuse_to_wait
@@ -27,6 +27,7 @@ class Posted(NamedTuple):
         return {"message_id": str(self.message_id), "run_id": str(self.run_id), "duplicate": self.duplicate}
 
 
+@tracing.spanned("post_message")
 def post_message(user: User, session_id: UUID, new: NewMessage) -> Posted:
     """Say something, and queue the run that answers it.
 

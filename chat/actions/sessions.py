@@ -6,12 +6,12 @@ from uuid import UUID
 
 from django.db import transaction
 
-from chat import stream
+from chat import metrics, stream
 from chat.actions.events import Log, action, locked, on_commit
 from chat.actions.members import owner, writer
 from chat.errors import Conflict, InvalidInput
 from chat.failpoints import failpoint
-from chat.models import Agent, ChatSession, Member, Run, User
+from chat.models import Agent, ChatSession, Member, Message, Run, User
 from chat.prepared import Asked, Given, Prepared, together
 from chat.protocol.commands import NewSession, SessionChange
 
@@ -72,6 +72,7 @@ def update_session(user: User, session_id: UUID, change: SessionChange) -> ChatS
             if Run.objects.open().filter(session_id=session_id).exists():
                 raise Conflict("An answer is still in progress.")
             columns |= {"completed_at": log.now, "active_at": log.now}
+            _measure(session_id)
         if columns:
             log.change_session(**columns)
     return log.session
@@ -84,6 +85,7 @@ def close_session(user: User, session_id: UUID, *, by_operator: bool = False) ->
         writer(user, session_id)
     with locked(session_id) as log:
         if log.session.status != Status.CLOSED:
+            _measure(session_id)
             log.change_session("session.closed", status=Status.CLOSED, closed_at=log.now, active_at=log.now)
     return log.session
 
@@ -111,6 +113,8 @@ def delete_session(user: User, session_id: UUID) -> None:
     owner(user, session_id)
     with locked(session_id) as log:
         running = list(Run.objects.open().filter(session_id=session_id))
+        if log.session.status not in {Status.CLOSED, Status.COMPLETED}:
+            _measure(session_id)
         log.append_event("session.deleted")
         log.write()
         # The rows refer to each other: the runs go before the messages that they answer.
@@ -122,6 +126,12 @@ def delete_session(user: User, session_id: UUID) -> None:
             if run.worker_id:
                 on_commit(partial(stream.nudge, run.worker_id, run.pk))
         failpoint("delete.commit")
+
+
+def _measure(session_id: UUID) -> None:
+    """Note how long a session was that ends now."""
+    said = Message.objects.filter(session_id=session_id, role=Message.Role.USER).count()
+    on_commit(partial(metrics.SESSION_MESSAGES.observe, said))
 
 
 def status_by_runs(statuses: Collection[str]) -> str:

@@ -17,6 +17,7 @@ from pydantic import ConfigDict
 from rest_framework.parsers import BaseParser
 from rest_framework.request import Request
 from rest_framework.views import APIView
+from structlog.contextvars import bind_contextvars
 
 from chat.api.errors import error_response
 from chat.auth import Credential, credential_of
@@ -80,6 +81,7 @@ class Door(View):
         if self.signed_in:
             self.credential = await reading(identify, request)
             self.user = self.credential.user
+            bind_contextvars(user_id=str(self.user.pk))
         query, headers, body = wanted(getattr(type(self), method.lower()))
         if query is not None:
             parts["query"] = _read_query(request, query)

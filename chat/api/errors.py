@@ -11,6 +11,7 @@ from django.http.request import UnreadablePostError
 from rest_framework import exceptions
 from rest_framework.response import Response
 
+from chat import metrics
 from chat.errors import (
     ChatError,
     Internal,
@@ -86,6 +87,7 @@ def headers_for(problem: ChatError) -> dict[str, str]:
 
 def error_response(problem: Exception) -> HttpResponse:
     told = as_chat_error(problem)
+    metrics.ERRORS.labels("http", told.code).inc()
     text = dumps({"error": told.as_data()})
     return HttpResponse(text, content_type="application/json", status=told.status, headers=headers_for(told))
 

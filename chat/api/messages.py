@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from typing import Annotated
 from uuid import UUID
 
@@ -9,6 +10,7 @@ from django.db import DatabaseError
 from django.http import HttpRequest
 from pydantic import Field
 
+from chat import metrics
 from chat.actions import members, messages
 from chat.api.answers import Accepted, Answer, raises
 from chat.api.doors import Door, Headers, Query
@@ -42,8 +44,11 @@ class Messages(Door):
         self, session_id: UUID, query: PostQuery, headers: PostHeaders, body: NewMessage
     ) -> Answer[AnsweredData] | Accepted[PostedData]:
         """Say something, and wait for the answer if asked to: 202 where it is not there in time."""
+        asked_at = time.monotonic()
         body = _with_key_of_header(headers.idempotency_key, body)
         posted = await writing(messages.post_message, self.user, session_id, body)
+        if not posted.duplicate:
+            metrics.display.start(posted.run_id, asked_at)
         if query.wait is not None and await _over_within(query.wait, self.user, session_id, posted.run_id):
             run, said = await reading(_read_answer, self.user, posted.run_id)
             return Answer({**posted.as_data(), "run": run, "reply": said})

@@ -14,8 +14,9 @@ from typing import Any
 from uuid import UUID
 
 from redis.exceptions import RedisError
+from structlog.contextvars import clear_contextvars
 
-from chat import stream
+from chat import metrics, stream
 from chat.database import reading
 from chat.errors import ChatError, InvalidInput, NotFound, TooOld, Unavailable
 from chat.failpoints import afailpoint
@@ -56,6 +57,7 @@ class Hub:
 
     # --- starting and stopping ----------------------------------------------------------------------------------------
     async def _start(self) -> None:
+        clear_contextvars()  # it works for all who watch, not for the one who came first
         await stream.layer().listen(self.group, self._listener)
         await afailpoint("hub.subscribed")
         state = await reading(read_state, self.session_id)
@@ -234,8 +236,13 @@ class Hub:
         if verdict is Verdict.SHOW:
             for viewer in self.viewers:
                 viewer.on_delta(delta)
+            metrics.DELTAS_DELIVERED.n += len(self.viewers)
+            if delta.offset == 0 and self.viewers:
+                metrics.display.stop(delta.run_id)
         elif verdict is Verdict.ASK:
             self.resync()
+        else:
+            metrics.DELTAS_DROPPED.n += 1
 
     # --- catching up --------------------------------------------------------------------------------------------------
     def resync(self) -> asyncio.Future[bool]:
@@ -244,12 +251,14 @@ class Hub:
         One that failed is tried again until it succeeds, whoever still waits for it. Await it under a shield.
         """
         if self._asked is None:
+            metrics.HUB_RESYNCS.n += 1
             self._asked = asyncio.get_running_loop().create_future()
             if self._catching_up is None or self._catching_up.done():
                 self._catching_up = asyncio.ensure_future(self._catch_up())
         return self._asked
 
     async def _catch_up(self) -> None:
+        clear_contextvars()
         while self._asked is not None:
             asked, self._asked = self._asked, None
             try:

@@ -4,7 +4,9 @@ import asyncio
 import logging
 from uuid import UUID
 
-from chat import stream
+from structlog.contextvars import clear_contextvars
+
+from chat import metrics, stream
 from chat.database import reading
 from chat.errors import NotFound
 from chat.hub.hub import Hub
@@ -24,6 +26,12 @@ class Hubs:
         self._hubs: dict[UUID, Hub] = {}
         self._checking: asyncio.Task[None] | None = None
         self._stopping: set[asyncio.Task[None]] = set()
+
+    def count(self) -> int:
+        return len(self._hubs)
+
+    def count_viewers(self) -> int:
+        return sum(len(hub.viewers) for hub in tuple(self._hubs.values()))
 
     def hold(self, session_id: UUID) -> Hub:
         """Take a session's hub, and make it where there is none. `release` it, whatever happens."""
@@ -73,6 +81,7 @@ class Hubs:
 
     async def _check_positions(self) -> None:
         """A lost last frame is noticed by nothing else, and without Redis this is the whole delivery."""
+        clear_contextvars()
         waited_s = 0.0
         while self._hubs:
             await asyncio.sleep(POSITION_WITHOUT_REDIS_S)
@@ -100,3 +109,5 @@ class Hubs:
 
 
 hubs = Hubs()
+metrics.HUBS.read_by(hubs.count)
+metrics.VIEWERS.read_by(hubs.count_viewers)

@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('chat', '0004_audit'),
+        ('chat', '0005_run_traceparent'),
     ]
 
     operations = [

@@ -7,7 +7,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
-from chat import protocol
+from chat import protocol, tracing
 from chat.models.agents import Agent
 from chat.models.messages import Message
 from chat.models.sessions import ChatSession
@@ -67,6 +67,11 @@ class Run(models.Model):
     error = models.JSONField(null=True, blank=True)
     # What the LLM of the last attempt was told, by reference: operators ask; it is not on the wire.
     read = models.JSONField(null=True, blank=True)
+
+    # Where whoever works on it joins the trace of whoever asked: a W3C traceparent.
+    traceparent = models.CharField(  # noqa: DJ001 - of a run that nobody traced there is none
+        max_length=tracing.LENGTH, null=True, blank=True, editable=False, default=tracing.traceparent
+    )
 
     queued_at = models.DateTimeField(default=timezone.now)
     started_at = models.DateTimeField(null=True, blank=True)

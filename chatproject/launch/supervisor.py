@@ -22,7 +22,7 @@ READY_S = 90.0
 DRAIN_S, BEAT_STOP_S, REDIS_STOP_S = 5.5, 1.0, 1.0
 
 PYTHON = [sys.executable, "-m"]
-CELERY = [*PYTHON, "celery", "--app", "chatproject"]
+CELERY = [*PYTHON, "celery", "--quiet", "--app", "chatproject"]
 WORKER_OPTIONS = ["--pool", "threads", "--queues", "runs,jobs", "--without-gossip", "--without-mingle"]
 
 
@@ -57,11 +57,13 @@ class Supervisor:
         self._parts.pop("prepare").bury()
         host, port = self._plan.host, str(self._plan.port)
         self._add("web", [*PYTHON, "daphne", "-v", "0", "-b", host, "-p", port, "chatproject.asgi:application"])
+        if "CHAT_METRICS_PORT" not in self._environ:
+            self._environ["CHAT_METRICS_PORT"] = str(redis.free_port())
         self._add("worker", [*CELERY, "worker", *WORKER_OPTIONS])
         self._await_ready()
         # Nobody waits for beat, and until now it would have competed for the processor.
         self._add("beat", [*CELERY, "beat", "--pidfile="])
-        names = ("PORT", "REDIS_URL", "DATABASE_URL", "CHAT_ENV")
+        names = ("PORT", "REDIS_URL", "DATABASE_URL", "CHAT_ENV", "CHAT_METRICS_PORT")
         write_whole(self._plan.run / "env", "".join(f"{name}={self._environ[name]}\n" for name in names))
 
     def keep(self) -> None:

@@ -11,6 +11,7 @@ from contextlib import aclosing
 from dataclasses import replace
 
 from workers.llm.base import LLM, Limits, LLMError, Piece, Prompt, Reasoning, Spent, Text, ToolCall
+from workers.llm.call import Call
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -70,20 +71,25 @@ class Guarded:
         """Yield the pieces of the guarded model. Raises: LLMError, also `llm_timeout` and `run_too_long`."""
         text, reasoning = CleanText(), CleanText()
         spent: Spent | None = None
-        async with aclosing(self._in_time(prompt)) as pieces:
-            async for piece in pieces:
-                if isinstance(piece, Text):
-                    if shown := text.feed(piece.text):
-                        yield piece if shown is piece.text else Text(shown)
-                elif isinstance(piece, Reasoning):
-                    if shown := reasoning.feed(piece.text):
-                        yield piece if shown is piece.text else Reasoning(shown)
-                elif isinstance(piece, Spent):
-                    spent = piece
-                else:
-                    for rest in _rests(reasoning, text):
-                        yield rest
-                    yield replace(piece, args_json=clean(piece.args_json)) if isinstance(piece, ToolCall) else piece
+        with Call(self.name) as call:
+            async with aclosing(self._in_time(prompt)) as pieces:
+                async for piece in pieces:
+                    if call.is_silent:
+                        call.first()
+                    if isinstance(piece, Text):
+                        if shown := text.feed(piece.text):
+                            yield piece if shown is piece.text else Text(shown)
+                    elif isinstance(piece, Reasoning):
+                        if shown := reasoning.feed(piece.text):
+                            yield piece if shown is piece.text else Reasoning(shown)
+                    elif isinstance(piece, Spent):
+                        spent = piece
+                        call.spent(spent)
+                    else:
+                        for rest in _rests(reasoning, text):
+                            yield rest
+                        is_call = isinstance(piece, ToolCall)
+                        yield replace(piece, args_json=clean(piece.args_json)) if is_call else piece
         for rest in _rests(reasoning, text):
             yield rest
         if spent:

@@ -1,0 +1,107 @@
+"""What this process counts and measures, for Prometheus, and what the database says of the whole server."""
+
+import asyncio
+import logging
+import time
+from functools import cache
+from typing import Any
+
+from django.conf import settings
+from django.db import DatabaseError
+from django.db.models import Count, Min
+from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
+from django.utils.crypto import constant_time_compare
+from prometheus_client.exposition import choose_encoder
+
+from chat import metrics
+from chat.api.doors import Door
+from chat.api.health import readiness
+from chat.database import Pool
+from chat.errors import NotFound, Unavailable
+from chat.models import Run, Worker
+
+log = logging.getLogger(__name__)
+
+FRESH_S = 5.0  # how long an answer of the database serves
+LIMIT_S = 2.0
+LOOPBACK = ("127.0.0.1", "::1")
+FORWARDED = ("X-Forwarded-For", "X-Real-IP", "Forwarded")
+
+
+class Metrics(Door):
+    signed_in = False
+
+    async def get(self) -> HttpResponse:
+        if not may_read(self.request):
+            raise NotFound
+        await table.look()
+        encode, content_type = choose_encoder(self.request.headers.get("Accept", ""))
+        text = await _pool().run(lambda: encode(metrics.registry))
+        return HttpResponse(text, content_type=content_type)
+
+
+def may_read(request: HttpRequest) -> bool:
+    """Whoever has the operator's token; on somebody's own machine also any program there."""
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    if settings.CHAT_METRICS_TOKEN and scheme.lower() == "bearer":
+        return constant_time_compare(token.strip(), settings.CHAT_METRICS_TOKEN)
+    # Behind a proxy everybody comes from there.
+    is_near = request.META.get("REMOTE_ADDR") in LOOPBACK and not any(name in request.headers for name in FORWARDED)
+    return settings.CHAT_ENV == "local" and is_near
+
+
+class Table:
+    """The numbers of the whole server as they were read last. Without a database they are missing, not old."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, float] = {}
+        self._found_at = -FRESH_S
+        self._ready: dict[str, float] = {}
+
+    async def look(self) -> None:
+        checks = (await readiness.read())["checks"]
+        self._ready = {name: float(check["status"] == "ok") for name, check in checks.items()}
+        if time.monotonic() - self._found_at < FRESH_S:
+            return
+        try:
+            async with asyncio.timeout(LIMIT_S):
+                found = await _pool().run(_ask_table)
+        except (DatabaseError, Unavailable, TimeoutError) as problem:
+            log.warning("the table cannot be read: %s", type(problem).__name__)
+            self._found = {}
+        else:
+            self._found, self._found_at = found, time.monotonic()
+
+    def ready(self) -> dict[str, float]:
+        return self._ready
+
+    def reader(self, name: str) -> Any:
+        return lambda: self._found.get(name)
+
+
+def _ask_table() -> dict[str, float]:
+    open_runs = Run.objects.filter(status__in=(Run.Status.QUEUED, Run.Status.RUNNING))
+    rows = {
+        row["status"]: row for row in open_runs.values("status").annotate(count=Count("pk"), since=Min("queued_at"))
+    }
+    queued, running = rows.get(Run.Status.QUEUED), rows.get(Run.Status.RUNNING)
+    return {
+        "queued": queued["count"] if queued else 0,
+        "running": running["count"] if running else 0,
+        "oldest": max(0.0, (timezone.now() - queued["since"]).total_seconds()) if queued else 0,
+        "workers": Worker.objects.alive().count(),
+    }
+
+
+@cache
+def _pool() -> Pool:
+    return Pool("metrics", 1)
+
+
+table = Table()
+metrics.READY.read_by(table.ready)
+metrics.RUNS_QUEUED.read_by(table.reader("queued"))
+metrics.RUNS_RUNNING.read_by(table.reader("running"))
+metrics.OLDEST_QUEUED.read_by(table.reader("oldest"))
+metrics.WORKERS.read_by(table.reader("workers"))
