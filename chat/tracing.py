@@ -82,7 +82,7 @@ def begin(name: str, parent: str | None = None, **attributes: str | int) -> Iter
 
 
 def adopt(parent: str | None) -> None:
-    """Name a request's trace in the log lines: of the span that OpenTelemetry's middleware began, or of a parent."""
+    """Name in the log lines a request's trace: of the span that the web server's middleware began, or its parent's."""
     here = _TRACEPARENT.fullmatch(traceparent() or parent or "")
     bind_contextvars(trace_id=here[1] if here else os.urandom(16).hex())
 

@@ -1,0 +1,43 @@
+"""One server, watched as in production: JSON lines, metrics behind a token, spans to a collector; full of canaries.
+
+A canary is a secret, or something that a person or a provider wrote, that no line of any log may hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.processes import free_port
+from tests.stack import Stack, Workshop
+from tests.watching.collector import Collector
+
+LLM_KEY = "canary-of-the-llm-key-81c2"
+METRICS_TOKEN = "canary-of-the-metrics-token-5f0e"
+INSTRUCTIONS = "canary-of-the-instructions-77ab"
+PROVIDERS_WORDS = ("secret sk-123", "http://10.0.0.1")  # what the scripted LLM server's errors say
+
+
+@pytest.fixture(scope="package")
+def collector() -> Iterator[Collector]:
+    with Collector() as made:
+        yield made
+
+
+@pytest.fixture(scope="package")
+def stack(workshop: Workshop, database: str, collector: Collector) -> Iterator[Stack]:
+    env = {
+        "CHAT_LOG": "json",
+        "CHAT_LOG_LEVEL": "DEBUG",
+        "CHAT_LLMS": "openai:echo,openai:500,openai:error-in-stream,openai:garbage",
+        "OPENAI_API_KEY": LLM_KEY,
+        "CHAT_METRICS_TOKEN": METRICS_TOKEN,
+        "CHAT_METRICS_PORT": str(free_port()),
+        "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url,
+        "OTEL_BSP_SCHEDULE_DELAY": "100",
+    }
+    with Stack(workshop, database, llm=True, env=env) as made:
+        made.start()
+        made.ask("Agent.objects.update(instructions=text)", text=INSTRUCTIONS)
+        yield made
