@@ -57,6 +57,14 @@ class Done(HttpResponse):
         super().__init__(status=self.status)
 
 
+class Text(HttpResponse):
+    """Plain text, of a kind that the one who asks may choose."""
+
+    status: ClassVar[int] = 200
+    told: ClassVar[str] = "Done."
+    media_type: ClassVar[str] = "text/plain"
+
+
 class Stream(StreamingHttpResponse, Generic[T]):
     """Server-sent events; each one's data is a `T`."""
 

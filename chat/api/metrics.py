@@ -9,12 +9,13 @@ from typing import Any
 from django.conf import settings
 from django.db import DatabaseError
 from django.db.models import Count, Min
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.crypto import constant_time_compare
 from prometheus_client.exposition import choose_encoder
 
 from chat import metrics
+from chat.api.answers import Text, raises
 from chat.api.doors import Door
 from chat.api.health import readiness
 from chat.database import Pool
@@ -32,13 +33,15 @@ FORWARDED = ("X-Forwarded-For", "X-Real-IP", "Forwarded")
 class Metrics(Door):
     signed_in = False
 
-    async def get(self) -> HttpResponse:
+    @raises(NotFound)
+    async def get(self) -> Text:
+        """Give this process's numbers, in Prometheus' format, to the operator alone."""
         if not may_read(self.request):
             raise NotFound
         await table.look()
         encode, content_type = choose_encoder(self.request.headers.get("Accept", ""))
         text = await _pool().run(lambda: encode(metrics.registry))
-        return HttpResponse(text, content_type=content_type)
+        return Text(text, content_type=content_type)
 
 
 def may_read(request: HttpRequest) -> bool:

@@ -16,7 +16,7 @@ from pydantic.json_schema import JsonSchemaMode
 from typing_extensions import TypedDict
 
 from chat import errors
-from chat.api.answers import Answer, Done, Stream
+from chat.api.answers import Answer, Done, Stream, Text
 from chat.api.doors import METHODS, Door, wanted
 from chat.errors import ChatError
 from chat.protocol.shapes import ErrorBody
@@ -176,12 +176,15 @@ def _answers(operation: Operation, known: Shapes) -> Json:
     told: Json = {}
     for one in get_args(annotation) if is_union else (annotation,):
         kind = get_origin(one) or one
-        if not (inspect.isclass(kind) and issubclass(kind, (Answer, Done, Stream))):
+        if not (inspect.isclass(kind) and issubclass(kind, (Answer, Done, Stream, Text))):
             raise TypeError(f"{operation.method} {operation.path} does not say what it answers")
         answer = told.setdefault(str(kind.status), {"description": kind.told})
         if issubclass(kind, Done):
             continue
         content = answer.setdefault("content", {})
+        if issubclass(kind, Text):
+            content[kind.media_type] = {"schema": {"type": "string"}}
+            continue
         schema = known.of(get_args(one)[0], "serialization")
         if issubclass(kind, Stream):
             answer["description"] = kind.told

@@ -19,7 +19,7 @@ def _served() -> set[tuple[str, str]]:
         assert isinstance(pattern, URLPattern)
         door = getattr(pattern.callback, "view_class", None)
         route = "/" + re.sub(r"<\w+:(\w+)>", r"{\1}", str(pattern.pattern))
-        if route.startswith(("/api", "/healthz", "/readyz")) and door is not None:
+        if route.startswith(("/api", "/healthz", "/readyz", "/metrics")) and door is not None:
             found |= {(method, route) for method in METHODS if hasattr(door, method.lower())}
     return found
 

@@ -122,7 +122,7 @@ def _in_redis(client: redis.Redis) -> Iterator[str]:
         b"zset": lambda key: client.zrange(key, 0, -1),
     }
     for key in client.scan_iter():
-        yield f"{key} {reads[client.type(key)](key)}"
+        yield f"{key} {reads[client.type(key)](key)}"  # type: ignore[index]
 
 
 def test_each_line_says_when_where_and_of_what_part(lived: Lived) -> None:

@@ -63,7 +63,8 @@ async def test_a_request_over_http_leads_to_them_too(stack: Stack, collector: Co
     _check(spans, door)
 
 
-def test_no_span_holds_what_anybody_wrote(collector: Collector) -> None:
+def test_no_span_holds_what_anybody_wrote(stack: Stack, collector: Collector) -> None:
+    """Of the tests before: the server is the same one."""
     spans = collector.spans()
     assert spans
     for span in spans:

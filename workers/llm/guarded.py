@@ -88,8 +88,9 @@ class Guarded:
                     else:
                         for rest in _rests(reasoning, text):
                             yield rest
-                        is_call = isinstance(piece, ToolCall)
-                        yield replace(piece, args_json=clean(piece.args_json)) if is_call else piece
+                        if isinstance(piece, ToolCall):
+                            piece = replace(piece, args_json=clean(piece.args_json))  # noqa: PLW2901
+                        yield piece
         for rest in _rests(reasoning, text):
             yield rest
         if spent:
