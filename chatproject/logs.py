@@ -111,10 +111,10 @@ def begin(name: str) -> None:
         "a thread failed", exc_info=(told.exc_type, told.exc_value or told.exc_type(), told.exc_traceback)
     )
     if "twisted.internet.reactor" in sys.modules:
-        from twisted.logger import STDLibLogObserver, globalLogBeginner
+        from twisted.logger import STDLibLogObserver, globalLogPublisher
 
         observer: Any = STDLibLogObserver()
-        globalLogBeginner.beginLoggingTo([observer], redirectStandardIO=False, discardBuffer=True)
+        globalLogPublisher.addObserver(observer)  # daphne begins its logging, and hears nothing of it
 
 
 class Wordless(logging.Filter):

@@ -34,8 +34,9 @@ def prune() -> None:
 @worker_init.connect
 def start(**_: object) -> None:
     """Begin here and not at worker_ready: that never comes without a broker."""
-    with suppress(LLMError):  # told in the log, and to whoever asks
-        llm_named(settings.CHAT_LLM)  # its packages take seconds to load: not while somebody waits for an answer
+    for name in (settings.CHAT_LLM, *settings.CHAT_LLMS):
+        with suppress(LLMError):  # told in the log, and to whoever asks
+            llm_named(name)  # its packages take seconds to load: on the loop that would cost the lease
     runtime.measure()
     watch.serve_metrics()
     runtime.start()
