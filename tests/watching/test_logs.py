@@ -114,7 +114,7 @@ def test_no_row_and_no_key_in_redis_holds_a_secret(lived: Lived) -> None:
 
 
 def _in_redis(client: redis.Redis) -> Iterator[str]:
-    reads: dict[bytes, Any] = {
+    reads: dict[Any, Any] = {
         b"string": client.get,
         b"hash": client.hgetall,
         b"list": lambda key: client.lrange(key, 0, -1),
