@@ -89,7 +89,7 @@ class Bench:
         env: Mapping[str, str] | None = None,
     ) -> Stack:
         """Start the chat server as `make run` does: one web process, one worker. Without limits for its users."""
-        settings = {"CHAT_ACCESS_TOKEN_S": "86400", "CHAT_LOG_LEVEL": "WARNING"} | dict(env or {})
+        settings = {"CHAT_ACCESS_TOKEN_S": "86400"} | dict(env or {})
         stack = Stack(self.workshop, database, webs=1, workers=workers, server=server, env=settings)
         self._started.append(stack)
         return stack.start()

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from functools import cache, partial
 from typing import ParamSpec, TypeVar
 
-from django.db import DatabaseError, connection, connections, transaction
+from django.db import Error, connection, connections, transaction
 
 from chat import metrics
 from chat.errors import Unavailable
@@ -33,10 +33,12 @@ metrics.DATABASE_THREADS.read_by(lambda: {name: pool._threads for name, pool in 
 class Pool:
     """A bounded executor whose threads own database connections."""
 
-    def __init__(self, name: str, threads: int) -> None:
+    def __init__(self, name: str, threads: int, *, only_reads: bool = False) -> None:
+        """What `only_reads` is done again where the database cut its connection: nobody needs to know."""
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix=f"database-{name}")
         self._waiting: int = 0
         self._threads: int = threads
+        self._tidily = partial(_tidily, only_reads=only_reads)
         _pools[name] = self
 
     async def run(self, call: Callable[[], T]) -> T:
@@ -45,31 +47,40 @@ class Pool:
         self._waiting += 1
         try:
             context = contextvars.copy_context()
-            return await asyncio.get_running_loop().run_in_executor(self._executor, context.run, _tidily, call)
+            return await asyncio.get_running_loop().run_in_executor(self._executor, context.run, self._tidily, call)
         finally:
             self._waiting -= 1
 
 
-def _tidily(call: Callable[[], T]) -> T:
+def _tidily(call: Callable[[], T], *, only_reads: bool) -> T:
     try:
+        try:
+            return call()
+        except Error:
+            if not (let_go() and only_reads):
+                raise
         return call()
-    except DatabaseError:
-        was_cut = (
-            connection.vendor == "postgresql" and connection.connection is not None and connection.connection.closed
-        )
-        connection.close()  # it may be broken; a new one costs less than to ask
-        if was_cut:
-            # The database was restarted, say: the others in the pool are as dead, and each would fail somebody.
-            connection.pool.check()  # type: ignore[attr-defined]  # Postgres' own
-        raise
     finally:
         for one in connections.all(initialized_only=True):
             one.close_if_unusable_or_obsolete()  # with a pool: gives it back
 
 
+def let_go() -> bool:
+    """Drop this thread's connection after a failure: it may be broken. Whether the database had cut it.
+
+    It was restarted then, say: the others in the pool are as dead, and each would fail somebody. So all are looked at.
+    (The pool's own check on the way out waits longer after each dead one than anybody would for an answer.)
+    """
+    was_cut = connection.vendor == "postgresql" and connection.connection is not None and connection.connection.closed
+    connection.close()
+    if was_cut:
+        connection.pool.check()  # type: ignore[attr-defined]  # Postgres' own
+    return was_cut
+
+
 @cache
 def _readers() -> Pool:
-    return Pool("read", THREADS)
+    return Pool("read", THREADS, only_reads=True)
 
 
 @cache

@@ -133,8 +133,9 @@ def bound_daphne() -> None:
 # --- uvicorn ----------------------------------------------------------------------------------------------------------
 def bound_uvicorn() -> None:
     """Bound what uvicorn's sockets answer and keep; it does stop reading what nobody takes."""
-    module: Any = sys.modules["uvicorn.protocols.websockets.websockets_sansio_impl"]
-    protocol = module.WebSocketsSansIOProtocol
+    from uvicorn.protocols.websockets import websockets_sansio_impl
+
+    protocol: Any = websockets_sansio_impl.WebSocketsSansIOProtocol
     answer, go_on = protocol.handle_ping, protocol.handle_cont
 
     def handle_ping(self: Any) -> None:
@@ -155,5 +156,5 @@ def bound_servers() -> None:
     """Bound the server that this process runs. At import, before it listens."""
     if "twisted.internet.reactor" in sys.modules and "daphne.server" in sys.modules:
         bound_daphne()
-    if "uvicorn.protocols.websockets.websockets_sansio_impl" in sys.modules:
+    if "uvicorn" in sys.modules:  # which loads its protocols after the application
         bound_uvicorn()

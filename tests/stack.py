@@ -254,7 +254,7 @@ def asgi_command(server: str, port: int) -> list[str]:
     """The command that serves an application, which is its last word: as the guide for running it says."""
     if server == "daphne":
         return [sys.executable, "-m", "daphne", "-v", "0", "-b", "127.0.0.1", "-p", str(port)]
-    options = ["--ws", "websockets-sansio", "--ws-per-message-deflate", "false", "--lifespan", "off"]
+    options = ["--ws", "websockets-sansio", "--ws-per-message-deflate", "false"]
     options += ["--log-level", "warning"]
     return [sys.executable, "-m", "uvicorn", "--host", "127.0.0.1", "--port", str(port), *options]
 

@@ -22,7 +22,7 @@ from django.db import Error, connection
 
 from chat import metrics, stream
 from chat.actions import attempts, workers
-from chat.database import reading, writing
+from chat.database import let_go, reading, writing
 from chat.layers import Listener
 from chat.models import Run
 from chat.prepared import Given, Prepared
@@ -203,7 +203,7 @@ class Runtime:
                 self.worker_id, self._renewed_at = workers.register_worker(NAME), now
             except Error as problem:
                 log.warning("no database yet: %s", type(problem).__name__)
-                connection.close()
+                let_go()
                 time.sleep(1)
         self.spawn(self._listen_for_nudges())
         threading.Thread(target=sweep_forever, args=(self,), name="sweep", daemon=True).start()
@@ -213,7 +213,7 @@ class Runtime:
                 connection.close_if_unusable_or_obsolete()
             except Error as problem:
                 log.warning("the lease was not renewed: %s", type(problem).__name__)
-                connection.close()
+                let_go()
         connection.close()
 
     def _renew(self) -> None:

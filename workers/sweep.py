@@ -11,6 +11,7 @@ from django.db import Error, connection
 from chat import metrics, stream
 from chat.actions import attempts, audit, tickets, workers
 from chat.actions.attempts import Spending
+from chat.database import let_go
 from chat.models import Run
 from workers.bill import llms_of, price
 from workers.llm.base import Spent, estimate_tokens
@@ -33,7 +34,7 @@ def sweep_forever(runtime: "Runtime") -> None:
         except Error as problem:
             metrics.SWEEPS.labels("failed").inc()
             log.warning("the sweep failed: %s", type(problem).__name__)
-            connection.close()
+            let_go()
             time.sleep(HOLD_OFF_S)
         except Exception:
             metrics.SWEEPS.labels("failed").inc()

@@ -110,7 +110,7 @@ async def test_sqlite_has_one_writing_thread_and_a_slow_read_holds_up_no_write(t
         assert len(set(writers)) == 1, "two would only sleep in the busy handler"
 
 
-async def test_when_the_database_has_cut_one_connection_it_costs_one_failure_and_not_one_each(db: None) -> None:
+async def test_connections_that_the_database_has_cut_fail_nobody(db: None) -> None:
     """A pool of dead connections would fail as many people, one after the other, long after the restart."""
     all_at_once = threading.Barrier(6)
 
@@ -133,13 +133,8 @@ async def test_when_the_database_has_cut_one_connection_it_costs_one_failure_and
     assert len(set(pids)) == (6 if any(pids) else 1)
     if connection.vendor == "postgresql":
         await asyncio.to_thread(cut, pids)
-    failures = 0
     for _ in range(12):
-        try:
-            await reading(ChatSession.objects.exists)
-        except OperationalError:
-            failures += 1
-    assert failures == (1 if connection.vendor == "postgresql" else 0)
+        await reading(ChatSession.objects.exists)
 
 
 async def test_so_many_calls_wait_and_further_ones_are_refused(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
