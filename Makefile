@@ -28,7 +28,9 @@ run: $(RUN_SET)
 	@exec $(PY) -m chatproject.launch --parent $$PPID
 
 # Two processes at once. The second run: what is in one process on Postgres too, and what SQLite cannot show.
-ON_POSTGRES = --database=postgres tests/admin tests/api tests/chat tests/workers --ignore=tests/workers/llm --ignore=tests/workers/modes
+IN_ONE = tests/admin tests/api tests/chat tests/workers
+APART = tests/chat/test_hostile.py tests/chat/test_servers.py tests/workers/llm tests/workers/modes
+ON_POSTGRES = --database=postgres $(IN_ONE) $(APART:%=--ignore=%)
 test: $(DEV_SET)
 	$(PY) -m pytest $(or $(ARGS),-n 2)
 	$(if $(ARGS),,$(PY) -m pytest -n 2 $(ON_POSTGRES))

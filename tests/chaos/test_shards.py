@@ -66,8 +66,8 @@ async def _live_and_die(stack: Stack, second: Redis) -> None:
         # It is back, and so are the deltas.
         await asyncio.to_thread(second.start)
         runs = {session_id: await client.say(session_id, "Count", llm=ANSWER) for session_id in other}
+        await asyncio.gather(*(client.shown(session_id, run_id) for session_id, run_id in runs.items()))
         for session_id, run_id in runs.items():
-            await client.shown(session_id, run_id)
             [answer] = await client.answered(session_id, run_id)
             assert answer["content"] == numbered(120)
         await client.agrees()
