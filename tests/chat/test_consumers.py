@@ -618,7 +618,8 @@ async def test_typing_is_told_to_the_others_alone(talk: Talk) -> None:
 
 async def test_one_who_is_taken_out_is_told_and_may_not_come_back(talk: Talk) -> None:
     async with socket_of(talk.ben) as socket:
-        await socket.ok("session.subscribe", session_id=str(talk.pk), after=0)
+        last = (await socket.ok("session.subscribe", session_id=str(talk.pk), after=0))["last_seq"]
+        await socket.until(lambda frame: frame["seq"] == last)  # before, an error tells it
         await act(members.remove_member, talk.ada, talk.pk, talk.ben.pk)
         await socket.until(lambda frame: frame["type"] == "session.member_removed")
         await nothing_is_left(talk)
