@@ -4,11 +4,13 @@ from chat.models.agents import Agent
 from chat.models.api_keys import ApiKey
 from chat.models.audit import AuditEntry
 from chat.models.events import Event
+from chat.models.interrupts import Interrupt
 from chat.models.members import Member
 from chat.models.messages import Message
 from chat.models.runs import Run
 from chat.models.sessions import ChatSession
 from chat.models.tickets import Ticket
+from chat.models.tool_calls import ToolCall
 from chat.models.usage import Usage
 from chat.models.users import User
 from chat.models.workers import Worker
@@ -19,10 +21,12 @@ __all__ = [
     "AuditEntry",
     "ChatSession",
     "Event",
+    "Interrupt",
     "Member",
     "Message",
     "Run",
     "Ticket",
+    "ToolCall",
     "Usage",
     "User",
     "Worker",

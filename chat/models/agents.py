@@ -1,5 +1,7 @@
 """Who answers: instructions, an LLM and a mode."""
 
+from collections.abc import Callable
+
 from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
 from django.db import models
@@ -9,6 +11,8 @@ from chat import protocol
 
 MODES = ("direct",)  # by name; the workers know what they do
 
+CONTEXT_TOKENS_MIN = 500
+
 
 def check_names(value: object) -> None:
     """Raises: ValidationError."""
@@ -16,7 +20,44 @@ def check_names(value: object) -> None:
         raise ValidationError('Write a list of names, like ["openai:MODEL", "demo"].')
 
 
+def check_context(value: object) -> None:
+    """Raises: ValidationError."""
+    _check_options(value, {"tokens": _is_count, "summary": _is_bool})
+    assert isinstance(value, dict)
+    if value.get("tokens", CONTEXT_TOKENS_MIN) < CONTEXT_TOKENS_MIN:
+        raise ValidationError(f"An agent reads {CONTEXT_TOKENS_MIN} tokens or more.")
+
+
+def check_run_limit(value: object) -> None:
+    """Raises: ValidationError."""
+    _check_options(value, {"steps": _is_count, "seconds": _is_amount, "cost_usd": _is_amount})
+
+
+def _check_options(value: object, known: dict[str, Callable[[object], bool]]) -> None:
+    if not isinstance(value, dict) or set(value) - set(known):
+        raise ValidationError(f"Write an object with some of these keys: {', '.join(known)}.")
+    for name, one in value.items():
+        if not known[name](one):
+            raise ValidationError(f"This is no good value for {name}.")
+
+
+def _is_bool(value: object) -> bool:
+    return isinstance(value, bool)
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 10_000_000
+
+
+def _is_amount(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= 10_000_000
+
+
 class Agent(models.Model):
+    class Visibility(models.TextChoices):
+        EVERYONE = "everyone"
+        STAFF = "staff"
+
     # The name is the identity: rows refer to it, people will mention it, and it never changes.
     name = models.CharField(
         max_length=64, primary_key=True, validators=[RegexValidator(r"^[A-Za-z][A-Za-z0-9_-]*$", "a word")]
@@ -29,6 +70,13 @@ class Agent(models.Model):
     # Asked in this order when `llm` fails. Null: the server's own (CHAT_FALLBACKS); an empty list: none.
     fallbacks = models.JSONField(null=True, blank=True, default=None, validators=[check_names])
     mode = models.CharField(max_length=32, default="direct")
+    tools = models.JSONField(default=list, blank=True, validators=[check_names])  # what it may call, by name
+    # What its LLM is told of the talk: {"tokens": at most so many, "summary": false for none of what is older}.
+    context = models.JSONField(default=dict, blank=True, validators=[check_context])
+    # What one run may take: {"steps": calls of its LLM, "seconds": of work, "cost_usd": of tokens}.
+    run_limit = models.JSONField(default=dict, blank=True, validators=[check_run_limit])
+    interrupt_expires_s = models.PositiveIntegerField(default=1800, help_text="0: its questions stay open for ever.")
+    visibility = models.CharField(max_length=10, choices=Visibility.choices, default=Visibility.EVERYONE)
     enabled = models.BooleanField(default=True)
     created_at = models.DateTimeField(default=timezone.now)
     updated_at = models.DateTimeField(default=timezone.now)
@@ -60,6 +108,11 @@ class Agent(models.Model):
             "llm": self.llm,
             "fallbacks": self.fallbacks,
             "mode": self.mode,
+            "tools": self.tools,
+            "context": self.context,
+            "run_limit": self.run_limit,
+            "interrupt_expires_s": self.interrupt_expires_s,
+            "visibility": self.visibility,
             "enabled": self.enabled,
             "created_at": protocol.time(self.created_at),
             "updated_at": protocol.time(self.updated_at),

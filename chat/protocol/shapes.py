@@ -60,6 +60,11 @@ class AgentData(TypedDict):
     llm: str  # empty: the server's own
     fallbacks: list[str] | None  # asked in this order when it fails; null: the server's own
     mode: str
+    tools: list[str]
+    context: dict[str, Any]  # tokens, summary
+    run_limit: dict[str, Any]  # steps, seconds, cost_usd
+    interrupt_expires_s: int  # 0: never
+    visibility: Annotated[str, one_of("everyone", "staff")]
     enabled: bool
     created_at: Time
     updated_at: Time
@@ -139,6 +144,27 @@ class RunData(TypedDict):
     succeeded_at: Time | None
     failed_at: Time | None
     cancelled_at: Time | None
+
+
+class ToolErrorData(TypedDict):
+    code: str
+    message: str
+
+
+class ToolCallData(TypedDict):
+    """Of tool.called and tool.returned, and of the message that shows the call (as `data.tool_call`)."""
+
+    tool_call_id: Id
+    tool: str
+    args: dict[str, Any]
+    status: Annotated[
+        str,
+        one_of("waiting", "held", "called", "returned", "failed", "refused", "skipped", "unknown", "cancelled"),
+    ]
+    access: Annotated[str, one_of("read", "write")]
+    result: NotRequired[Any]
+    error: NotRequired[ToolErrorData]
+    duration_s: NotRequired[float]
 
 
 class InterruptData(TypedDict):
