@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import dj_database_url
@@ -140,7 +141,7 @@ WHITENOISE_USE_FINDERS = True
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 DATABASE_URL = env.text("DATABASE_URL", f"sqlite:///{quote(str(CHAT_DATA_DIR / 'chat.sqlite3'))}")
-_database: dict[str, object] = dict(dj_database_url.parse(DATABASE_URL))
+_database: dict[str, Any] = dict(dj_database_url.parse(DATABASE_URL))
 if "sqlite" in str(_database["ENGINE"]):
     # IMMEDIATE: a deferred transaction that reads and then writes fails at once with "database is locked" when another
     # writer came between, whatever the time-out. WAL: readers never wait for the writer.
@@ -153,13 +154,15 @@ if "sqlite" in str(_database["ENGINE"]):
     _database["CONN_MAX_AGE"] = None
 else:
     _database["CONN_MAX_AGE"] = 0
+    _asked: dict[str, Any] = _database.get("OPTIONS", {})  # what stands behind the ? of the URL, such as sslmode
     _database["OPTIONS"] = {
         "pool": {"min_size": 2, "max_size": 24, "timeout": 10},
         "connect_timeout": 5,
         # A query of chat/prepared.py is planned once a connection: from its second run there.
         "prepare_threshold": 1,
+        **_asked,
         # A process that is frozen inside a transaction holds its locks for no longer than this, in ms.
-        "options": "-c idle_in_transaction_session_timeout=10000",
+        "options": f"-c idle_in_transaction_session_timeout=10000 {_asked.get('options', '')}".strip(),
     }
 DATABASES = {"default": _database}
 
