@@ -4,7 +4,7 @@ import functools
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, ParamSpec, TypeVar
 from uuid import UUID
 
@@ -55,10 +55,10 @@ def _is_temporary(problem: Exception) -> bool:
 class Log:
     """A session's row, locked, and the events that the action appends to it."""
 
-    def __init__(self, session: ChatSession) -> None:
+    def __init__(self, session: ChatSession, now: datetime | None = None) -> None:
         self.session = session
         self.session_id = session.pk  # Django takes the key from a row's object when the row is deleted
-        self.now: datetime = timezone.now()
+        self.now = now or timezone.now()
         self.frames: list[Frame] = []
         self._events: list[Event] = []
         self._rows: list[Asked[Any]] = []
@@ -150,12 +150,23 @@ def locked(session_id: UUID, *also: Asked[Any]) -> Iterator[Log]:
     """
     with transaction.atomic():
         session = _LOCKED.ask(pk=session_id)
-        together(session, *also)
+        clock = _clock()
+        together(session, *clock, *also)
         if session.first is None:
             raise NotFound
-        log = Log(session.first)
+        log = Log(session.first, clock[0].first if clock else None)
         yield log
         log.write()
+
+
+def _clock() -> list[Asked[datetime]]:
+    """Ask the database for the time: what is late, lost or expired is judged by its clock, whoever's else runs wrong.
+
+    SQLite's is that of this machine, in milliseconds only.
+    """
+    if connection.vendor != "postgresql":
+        return []
+    return [Asked("SELECT clock_timestamp()", [], lambda rows: [at.astimezone(UTC) for (at,) in rows])]
 
 
 def on_commit(call: Callable[[], Any]) -> None:

@@ -9,7 +9,7 @@ import asyncio
 import json
 import logging
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Collection
 from typing import Any
 from uuid import UUID
 
@@ -306,10 +306,10 @@ class Hub:
                 found.append((key, draft))
         return self._drafts.merge(found, before)
 
-    async def apply(self, frames: Iterable[Frame]) -> None:
+    async def apply(self, frames: Collection[Frame]) -> None:
         """Take frames of this process's own action as if they had arrived, and wait until they were relayed."""
         await asyncio.wait({self._starting})
         for frame in frames:
             self._hear(frame)
-        if self.is_live and self._held:
+        if self.is_live and (self._held or not frames):
             await asyncio.shield(self.resync())

@@ -69,9 +69,12 @@ class Hubs:
         self.release(hub)
 
     async def apply(self, session_id: UUID, frames: list[Frame]) -> None:
-        """Relay frames of this process's own action to its viewers now, before they arrive by Redis."""
+        """Relay frames of this process's own action to its viewers now, before they arrive by Redis.
+
+        Without any, somebody else was faster: what he has done is read from the table, and relayed before this returns.
+        """
         hub = self._hubs.get(session_id)
-        if hub is None or not frames:
+        if hub is None:
             return
         hub.holders += 1
         try:

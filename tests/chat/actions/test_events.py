@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
 from chat import stream
 from chat.actions import attempts, events, runs, sessions
@@ -54,6 +56,19 @@ def test_nobody_waits_for_the_lock_of_another_session(talk: Talk, threads: Threa
         other.answer(by=talk.ben)
         assert not claiming.done()
     claiming.result(WAIT_S)
+
+
+@pytest.mark.postgres
+def test_a_process_whose_clock_runs_wrong_writes_the_time_of_the_database(
+    talk: Talk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = timezone.now()
+    monkeypatch.setattr(timezone, "now", lambda: before - timedelta(hours=1))
+    run = talk.start()
+    monkeypatch.undo()
+    assert run.started_at is not None and before <= run.started_at <= timezone.now()
+    assert all(before <= event.at <= timezone.now() for event in talk.log()[-3:])
+    assert not attempts.stuck_runs(older_than_s=60)
 
 
 # --- rows and events together -----------------------------------------------------------------------------------------

@@ -151,6 +151,17 @@ async def test_frames_of_an_own_action_for_a_hub_that_is_only_starting_wait_for_
     await room.agree()
 
 
+async def test_where_another_process_was_faster_its_end_is_read_and_relayed_before_the_answer(room: Room) -> None:
+    watcher = await room.join()
+    pen = await room.start()
+    await act_unheard(pen.finish)
+    outcome = await act_unheard(runs.cancel_run, room.talk.ada, pen.run.pk)
+    assert (outcome.run.status, outcome.frames) == ("succeeded", [])
+    await hubs.apply(room.talk.pk, outcome.frames)
+    assert watcher.log[-1]["type"] == "run.succeeded"
+    await room.agree()
+
+
 async def test_nobody_has_to_watch_what_an_own_action_did(room: Room) -> None:
     pen = await room.start()
     outcome = await act(runs.cancel_run, room.talk.ada, pen.run.pk)
