@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from tests.conftest import LONG, STEADY, SWIFT, NewStack
-from tests.wire import Refused
+from tests.wire import Client, Refused
 
 TIGHT = {
     "CHAT_LLMS": f"{SWIFT},{STEADY},{LONG}",
@@ -70,3 +72,27 @@ async def test_each_limit_holds_over_two_web_processes(new_stack: NewStack) -> N
         assert repeated["duplicate"] and repeated["run_id"] == kept[2]
         await client.answered(busy, kept[3])
         await client.agrees()
+
+
+async def test_of_eleven_sends_at_once_over_two_web_processes_ten_pass_and_without_redis_ten_a_process(
+    new_stack: NewStack,
+) -> None:
+    stack = new_stack(webs=2, env={"CHAT_MESSAGES_PER_10S": "10", "CHAT_WAITING_PER_SESSION": "0"})
+    ada = stack.person("ada")
+    async with stack.client(ada, web=0) as client, stack.client(ada, web=1) as other:
+        crowded, alone = await client.new_session(), await client.new_session()
+        sends = [_send(client if n % 2 else other, crowded, n) for n in range(11)]
+        assert sorted(await asyncio.gather(*sends)) == ["ok"] * 10 + ["rate_limited"]
+
+        stack.redis.kill()
+        for socket in (client, other):
+            sends = [_send(socket, alone, n) for n in range(12)]
+            assert sorted(await asyncio.gather(*sends)) == ["ok"] * 10 + ["rate_limited"] * 2
+
+
+async def _send(client: Client, session_id: str, n: int) -> str:
+    try:
+        await client.say(session_id, f"Message {n}")
+    except Refused as refused:
+        return str(refused.code)
+    return "ok"

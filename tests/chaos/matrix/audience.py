@@ -69,6 +69,7 @@ class Watcher(Client):
     def __post_init__(self) -> None:
         super().__post_init__()
         self._ends: dict[str, asyncio.Future[None]] = {}
+        self.unheard: set[str] = set()  # keys of what was said and is not answered yet
 
     def _take(self, frame: Frame) -> None:
         super()._take(frame)
@@ -106,10 +107,12 @@ class Watcher(Client):
     async def ask(self, session_id: str, content: str, llm: str) -> str:
         """Say something until it is heard, always with the same key, as a client must. Gives the run."""
         key = f"{random.getrandbits(64):x}"
+        self.unheard.add(key)
         while True:
             try:
                 data = {"session_id": session_id, "content": content, "llm": llm, "key": key}
                 run_id: str = (await self.command("message.send", **data))["run_id"]
+                self.unheard.discard(key)
                 return run_id
             except Gone:
                 self.counts["sent again"] += 1
@@ -203,6 +206,11 @@ class Audience:
     async def flowing(self, share: float = 0.9, within_s: float = 45) -> None:
         """Wait until most sessions show an answer on its way."""
         await until(lambda: len(self.streaming()) >= share * len(self.talks), "answers are on their way", within_s)
+
+    async def heard(self, within_s: float) -> None:
+        """Wait until everything that was said by now is answered with an ok."""
+        waiting = [(client, key) for client in self.clients for key in client.unheard]
+        await until(lambda: not any(key in client.unheard for client, key in waiting), "all is heard", within_s)
 
     async def growing(self, within_s: float) -> float:
         """Wait until something new of most answers is shown, and give how long it took."""

@@ -163,6 +163,7 @@ async def database_stalled(scene: Scene) -> Found:
         audience.start()
         for how in hows:
             trips += await stall(scene, audience, how, 10)
+            await audience.heard(within_s=10)
             await until(lambda: len(audience.streaming()) >= 10, "answers are written again", 30)
         tally = await audience.stop()
         note = told(audience)

@@ -130,9 +130,7 @@ async def beat(scene: Scene) -> Found:
         ]
         command += ["--pidfile", ""]
         log = stack.folder / f"beat{number}.log"
-        beats.append(
-            Process(f"beat{number}", command, log, env=stack.env, ready=lambda one: "beat: Starting" in one.text())
-        )
+        beats.append(Process(f"beat{number}", command, log, env=stack.env, ready=lambda one: "starting" in one.text()))
     try:
         for one in beats:
             one.spawn()
