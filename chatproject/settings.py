@@ -143,6 +143,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 DATABASE_URL = env.text("DATABASE_URL", f"sqlite:///{quote(str(CHAT_DATA_DIR / 'chat.sqlite3'))}")
 _database: dict[str, Any] = dict(dj_database_url.parse(DATABASE_URL))
 if "sqlite" in str(_database["ENGINE"]):
+    _database["ENGINE"] = "chat.sqlite"  # Django's own, with a queue for those who write
     # IMMEDIATE: a deferred transaction that reads and then writes fails at once with "database is locked" when another
     # writer came between, whatever the time-out. WAL: readers never wait for the writer.
     _database["OPTIONS"] = {

@@ -1,0 +1,133 @@
+"""The turnstile of those who write to SQLite: one goes in, the next is let in when he leaves, however he leaves."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from django.db import DatabaseError, connection, connections
+
+from chat.sqlite.base import DatabaseWrapper
+from tests.inside import WAIT_S, Threads
+
+HOLD = """
+import fcntl, sys
+file = open(sys.argv[1], "a")
+fcntl.flock(file, fcntl.LOCK_EX)
+print("in", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def own(tmp_path: Path, db: None) -> Iterator[DatabaseWrapper]:
+    """A database of its own, as the settings make one."""
+    settings = {**connection.settings_dict, "NAME": str(tmp_path / "own.sqlite3"), "ENGINE": "chat.sqlite"}
+    settings["OPTIONS"] = {"timeout": 1, "transaction_mode": "IMMEDIATE"}
+    made = DatabaseWrapper(settings, "own")
+    made.inc_thread_sharing()
+    with made.cursor() as cursor:
+        cursor.execute("CREATE TABLE said (word TEXT)")
+    yield made
+    made.close()
+
+
+@contextmanager
+def somebody_inside(database: DatabaseWrapper) -> Iterator[subprocess.Popen[str]]:
+    """Another process that has passed the turnstile."""
+    path = f"{database.settings_dict['NAME']}-writer"
+    held = subprocess.Popen(
+        [sys.executable, "-c", HOLD, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert held.stdout is not None
+    assert held.stdout.readline() == "in\n"
+    try:
+        yield held
+    finally:
+        held.kill()
+        held.wait()
+
+
+def write(database: DatabaseWrapper, word: str) -> None:
+    database.set_autocommit(False, force_begin_transaction_with_broken_autocommit=True)
+    try:
+        with database.cursor() as cursor:
+            cursor.execute("INSERT INTO said VALUES (%s)", [word])
+        database.commit()
+    finally:
+        database.set_autocommit(True)
+
+
+def words(database: DatabaseWrapper) -> list[str]:
+    with database.cursor() as cursor:
+        return [word for (word,) in cursor.execute("SELECT word FROM said")]
+
+
+def is_free(database: DatabaseWrapper) -> bool:
+    path = f"{database.settings_dict['NAME']}-writer"
+    code = "import fcntl, sys; fcntl.flock(open(sys.argv[1], 'a'), fcntl.LOCK_EX | fcntl.LOCK_NB)"
+    return subprocess.run([sys.executable, "-c", code, path], stderr=subprocess.DEVNULL, check=False).returncode == 0
+
+
+def test_who_writes_waits_for_another_process_and_reads_meanwhile(own: DatabaseWrapper, threads: Threads) -> None:
+    with somebody_inside(own) as other:
+        writing = threads.start(write, own, "mine")
+        assert words(own) == []
+        assert not writing.done()
+        other.kill()  # the kernel gives back what a dead process held
+        writing.result(WAIT_S)
+    assert words(own) == ["mine"]
+
+
+def test_nobody_waits_for_ever_for_one_who_is_frozen_inside(own: DatabaseWrapper) -> None:
+    own.settings_dict["OPTIONS"]["timeout"] = 0.05
+    with somebody_inside(own), pytest.raises(DatabaseError, match="locked"):
+        write(own, "mine")
+    own.set_autocommit(True)
+    write(own, "later")
+    assert words(own) == ["later"]
+
+
+def test_the_turnstile_is_free_after_a_commit_a_failure_and_a_lost_connection(own: DatabaseWrapper) -> None:
+    write(own, "one")
+    assert is_free(own)
+    with pytest.raises(DatabaseError):
+        _write_nonsense(own)
+    own.set_autocommit(True)
+    assert is_free(own)
+    own.set_autocommit(False, force_begin_transaction_with_broken_autocommit=True)
+    assert not is_free(own)
+    own.close()
+    assert is_free(own)
+    assert words(own) == ["one"]
+
+
+def _write_nonsense(own: DatabaseWrapper) -> None:
+    own.set_autocommit(False, force_begin_transaction_with_broken_autocommit=True)
+    try:
+        with own.cursor() as cursor:
+            cursor.execute("INSERT INTO nowhere VALUES (1)")
+    finally:
+        own.rollback()
+
+
+def test_where_sqlite_itself_is_locked_the_next_one_is_let_in(own: DatabaseWrapper) -> None:
+    """Whoever passes the turnstile by holds SQLite's own lock: that is an error as before, and holds up nobody else."""
+    import sqlite3
+
+    stranger = sqlite3.connect(own.settings_dict["NAME"], isolation_level=None)
+    stranger.execute("BEGIN IMMEDIATE")
+    with pytest.raises(DatabaseError, match="locked"):
+        write(own, "too late")
+    assert is_free(own)
+    stranger.execute("ROLLBACK")
+    stranger.close()
+
+
+@pytest.mark.usefixtures("db")
+def test_the_server_uses_it() -> None:
+    assert connection.vendor != "sqlite" or isinstance(connections["default"], DatabaseWrapper)
