@@ -1,0 +1,21 @@
+"""Tools that ask people."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from workers.tools.base import tool
+
+Question = Annotated[str, Field(min_length=1, max_length=2000)]
+Choice = Annotated[str, Field(min_length=1, max_length=200)]
+
+
+@tool(effect="pure", access="read", asks=True)
+def ask_human(
+    question: Question, choices: Annotated[list[Choice], Field(min_length=2, max_length=20)] | None = None
+) -> str:
+    """Ask the people in this conversation something that only they can know or decide, and wait for the answer.
+
+    With `choices` they choose one of them; without, they answer in their own words.
+    """
+    raise AssertionError("the answer comes from people")
