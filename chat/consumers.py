@@ -14,9 +14,9 @@ from django.utils import timezone
 from structlog.contextvars import bind_contextvars, bound_contextvars
 
 from chat import auth, limits, metrics, protocol, servers, stream, tracing
-from chat.actions import members, messages, runs
+from chat.actions import interrupts, members, messages, runs
 from chat.database import reading, writing
-from chat.errors import ChatError, Internal, InvalidInput, NotAuthenticated, NotFound, TooLarge, Unavailable
+from chat.errors import ChatError, Internal, InvalidInput, NotAuthenticated, TooLarge, Unavailable
 from chat.hub import hubs, read_membership
 from chat.protocol import Command
 from chat.protocol.commands import CONTENT_MAX, FRAME_MAX_BYTES, Unreadable
@@ -322,7 +322,9 @@ class ChatConsumer(AsyncConsumer):
         self._ok(command, outcome.as_data())
 
     async def _resolve_interrupt(self, command: Command) -> None:
-        raise NotFound
+        resolve = interrupts.resolve_interrupt
+        settled = await writing(resolve, self.user, command.data.interrupt_id, command.data.answer)
+        self._ok(command, settled.as_resolved())
 
     async def _typing(self, command: Command) -> None:
         await reading(members.writer, self.user, command.data.session_id)

@@ -22,14 +22,15 @@ from django.db import connection, connections, transaction
 from pytest_django import DjangoDbBlocker
 
 from chat import failpoints, limits, stream
-from chat.actions import attempts, members, messages, sessions, workers
+from chat.actions import attempts, claims, members, messages, sessions, workers
 from chat.models import Agent, ChatSession, Event, Message, Run, User
 from chat.protocol import Reader
 from chat.protocol.commands import NewMember, NewMessage, NewSession
 from tests.fold import Fold, differences
 from tests.processes import PATIENCE, eventually
 
-TABLES = ["event", "usage", "member", "ticket", "apikey", "message", "run", "chatsession", "worker", "user"]
+TABLES = ["event", "usage", "interrupt", "toolcall", "member", "ticket", "apikey"]
+TABLES += ["message", "run", "chatsession", "worker", "user"]
 WAIT_S = 10 * PATIENCE
 
 
@@ -116,7 +117,7 @@ class Talk:
         return Run.objects.select_related("agent").get(pk=self.post(content, by, **more).run_id)
 
     def claim(self, worker_id: UUID | None = None) -> Run:
-        run = attempts.claim_run(worker_id or self.worker_id, self.pk)
+        run = claims.claim_run(worker_id or self.worker_id, self.pk)
         assert run is not None, "nothing could be claimed"
         return run
 

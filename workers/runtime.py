@@ -21,7 +21,7 @@ from django.conf import settings
 from django.db import Error, connection
 
 from chat import metrics, stream
-from chat.actions import attempts, workers
+from chat.actions import attempts, claims, workers
 from chat.database import let_go, reading, writing
 from chat.layers import Listener
 from chat.models import Run
@@ -160,7 +160,7 @@ class Runtime:
             return
         self._looking[session_id] = False
         try:
-            run = await writing(attempts.claim_run, self.worker_id, session_id)
+            run = await writing(claims.claim_run, self.worker_id, session_id)
         finally:
             again = self._looking.pop(session_id)
         if run is not None:

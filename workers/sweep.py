@@ -9,7 +9,7 @@ from django.conf import settings
 from django.db import Error, connection
 
 from chat import metrics, stream
-from chat.actions import attempts, audit, tickets, workers
+from chat.actions import attempts, audit, claims, interrupts, tickets, workers
 from chat.actions.attempts import Spending
 from chat.database import let_go
 from chat.models import Run
@@ -44,7 +44,7 @@ def sweep_forever(runtime: "Runtime") -> None:
 
 
 def sweep(runtime: "Runtime") -> None:
-    """Put back runs whose worker is gone, and look at sessions that nobody came for.
+    """Put back runs whose worker is gone, settle what nobody answered, and look at sessions that nobody came for.
 
     While Redis is away every doorbell is lost, and this look at the table is how runs start.
     """
@@ -59,7 +59,9 @@ def sweep(runtime: "Runtime") -> None:
             if attempts.put_back(run, "worker_lost", *shown_by(run), stuck=True):
                 metrics.SWEPT.labels("stuck").inc()
                 log.error("run %s hung in attempt %s", run.pk, run.attempt)
-    for session_id in attempts.claimable_sessions(0 if stream.outbox.is_broken else OVERDUE_S):
+    if expired := interrupts.expire_interrupts():
+        metrics.SWEPT.labels("expired").inc(expired)
+    for session_id in claims.claimable_sessions(0 if stream.outbox.is_broken else OVERDUE_S):
         metrics.SWEPT.labels("waiting").inc()
         runtime.spawn(runtime.look_at(session_id))
 

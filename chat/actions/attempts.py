@@ -1,41 +1,31 @@
-"""What a worker does with a run: claim it, finish it, fail it, hand it back; and what a sweep does for a dead one.
+"""What a worker does with a run that it has claimed: finish it, fail it, ask people, hand it back.
+
+And what a sweep does for a dead worker.
 
 Every write is conditional on (worker, attempt, running): a worker that lost its claim changes no row.
 """
 
 import copy
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from datetime import timedelta
-from decimal import Decimal
 from typing import Any
-from uuid import UUID, uuid4
 
 from django.conf import settings
-from django.db.models import Count, DecimalField, Exists, OuterRef, Q, QuerySet, Sum, Value
-from django.db.models.functions import Coalesce, Now
+from django.db.models import Exists, OuterRef, Q
+from django.db.models.functions import Now
 
 from chat import stream, tracing
 from chat.actions.events import Log, action, locked, on_commit
-from chat.actions.runs import OPEN_RUNS, Following, keep_partial, say
+from chat.actions.questions import Question, ask
+from chat.actions.runs import Following, keep_partial, say
+from chat.actions.usage import Spending, bill, cost_of, cost_with, keep_bill
 from chat.errors import Fenced, NotFound
 from chat.failpoints import failpoint
 from chat.models import Message, Run, Usage, Worker
 from chat.prepared import Given, Prepared, insert, together
 
 Status = Run.Status
-SMALLEST_USD = Decimal("0.000001")  # what a column holds of it
-
-
-@dataclass(slots=True)
-class Spending:
-    """What one LLM cost in an attempt; None: nobody knows its price."""
-
-    llm: str = ""
-    input_tokens: int = 0
-    output_tokens: int = 0
-    cost_usd: Decimal | None = None
 
 
 @contextmanager
@@ -48,80 +38,7 @@ def locked_for(run: Run) -> Iterator[Log]:
         raise Fenced from None
 
 
-_FIRST_OPEN = Prepared(
-    lambda: (
-        Run.objects.open()
-        .select_related("agent", "message")
-        .filter(session_id=Given("session_id"))
-        .order_by("position")[:1]
-    )
-)
-# Of everybody who waits in a session: whose turn it is shows only under the lock.
-_TAKEN_SLOTS = Prepared(
-    lambda: Run.objects.filter(
-        status=Status.RUNNING,
-        user_id__in=Run.objects.open().filter(session_id=Given("session_id")).values("user_id"),
-    ).values_list("user_id", "slot")
-)
-_WAITING = Prepared(lambda: Run.objects.filter(pk=Given("pk"), status=Status.QUEUED, attempt=Given("seen_attempt")))
-_HELD = Prepared(lambda: Run.objects.held_by(Given("held_by"), Given("held_attempt")).filter(pk=Given("pk")))
-
-
-def claim_run(worker_id: UUID, session_id: UUID) -> Run | None:
-    """Start the oldest claimable run of a session, or None: one runs already, a question is open, no slot is free.
-
-    The run comes with its agent and the message that it answers.
-    """
-    try:
-        run = _claim(worker_id, session_id)
-    except NotFound:
-        return None  # the session was deleted meanwhile
-    if run is not None:
-        failpoint("claim.committed")
-    return run
-
-
-@action
-def _claim(worker_id: UUID, session_id: UUID) -> Run | None:
-    first = _FIRST_OPEN.ask(session_id=session_id)
-    open_runs = OPEN_RUNS.ask(session_id=session_id)
-    taken = _TAKEN_SLOTS.ask(session_id=session_id)
-    with locked(session_id, first, open_runs, taken) as log:
-        run = first.first
-        if run is None or run.status != Status.QUEUED:
-            return None
-        if any(status == Status.RUNNING for _, status in open_runs.rows):
-            return None
-        slot = _free_slot({slot for user_id, slot in taken.rows if user_id == run.user_id})
-        if slot is None and settings.CHAT_RUNS_PER_USER:
-            return None
-        failpoint("claim.slot")
-        answer_id = uuid4()
-        changes: dict[str, Any] = {
-            "status": Status.RUNNING,
-            "attempt": max(run.attempt, 1),
-            "worker_id": worker_id,
-            "slot": slot,
-            "answer_id": answer_id,
-            "drafts": [str(answer_id)],
-            "checkpoint": "",
-            "started_at": log.now,
-        }
-        claim = _WAITING.change(changes, pk=run.pk, seen_attempt=run.attempt)
-        together(claim)
-        if not claim.count:
-            return None
-        for name, value in changes.items():
-            setattr(run, name, value)
-        log.append_event("run.started", run.as_data(), run_id=run.pk)
-        on_commit(lambda: stream.raise_fence(run.session_id, run.pk, run.attempt))
-        failpoint("claim.commit")
-    return run
-
-
-def _free_slot(taken: Collection[int | None]) -> int | None:
-    """Two claims may choose the same: the unique index lets one through, and the other looks again."""
-    return next((slot for slot in range(1, settings.CHAT_RUNS_PER_USER + 1) if slot not in taken), None)
+HELD = Prepared(lambda: Run.objects.held_by(Given("held_by"), Given("held_attempt")).filter(pk=Given("pk")))
 
 
 def _end(run: Run, following: Following, **changes: Any) -> Run:
@@ -131,7 +48,7 @@ def _end(run: Run, following: Following, **changes: Any) -> Run:
     """
     assert run.worker_id is not None
     changes |= {"drafts": [], "checkpoint": "", "worker_id": None, "slot": None, "read": run.read}
-    fence = _HELD.change(changes, pk=run.pk, held_by=run.worker_id, held_attempt=run.attempt)
+    fence = HELD.change(changes, pk=run.pk, held_by=run.worker_id, held_attempt=run.attempt)
     together(fence, *following.asked)
     if fence.count != 1:
         raise Fenced
@@ -160,11 +77,11 @@ def finish_run(
             succeeded_at=log.now,
             fallback_status=fallback_status,
             error=error,
-            **_cost_with(run, spent),
+            **cost_with(run, spent),
             **({"llm": spent[-1].llm} if spent else {}),
         )
         say(log, ended, message_id=run.answer_id, content=text, data={"emergency": True} if error else None)
-        _keep_bill(log, run, spent)
+        keep_bill(log, run, spent)
         following.ring(log)
         log.append_event("run.succeeded", ended.as_data(), run_id=run.pk)
         on_commit(lambda: stream.raise_fence(run.session_id, run.pk, run.attempt + 1, run.drafts))
@@ -187,15 +104,44 @@ def fail_run(
             failed_at=log.now,
             error=error,
             fallback_status=fallback_status,
-            **_cost_with(run, spent),
+            **cost_with(run, spent),
             **({"llm": spent[-1].llm} if spent else {}),
         )
         if partial.strip():
             keep_partial(log, ended, partial)
-        _keep_bill(log, run, spent)
+        keep_bill(log, run, spent)
         _tell_failure(log, ended, following)
         on_commit(lambda: stream.raise_fence(run.session_id, run.pk, run.attempt + 1, run.drafts))
     return ended
+
+
+@tracing.spanned("interrupt_run")
+@action
+def interrupt_run(run: Run, questions: Sequence[Question], *spent: Spending) -> Run:
+    """Ask people, and let go of the run until they have answered: nothing waits in memory. Raises `Fenced`.
+
+    It keeps its place in the session, so nothing behind it starts; its user's slot is free. Nothing may be promised to
+    people that is not written yet: what was shown of an unwritten message is dropped.
+    """
+    assert questions, "a run that asks nothing would wait for ever"
+    with locked_for(run) as log:
+        following = Following.after(run)
+        waiting = _end(
+            run,
+            following,
+            status=Status.INTERRUPTED,
+            interrupted_at=log.now,
+            answer_id=None,
+            **cost_with(run, spent),
+            **({"llm": spent[-1].llm} if spent else {}),
+        )
+        ask(log, waiting, questions)
+        keep_bill(log, run, spent)
+        following.ring(log)
+        log.append_event("run.interrupted", waiting.as_data(), run_id=run.pk)
+        on_commit(lambda: stream.raise_fence(run.session_id, run.pk, run.attempt + 1, run.drafts))
+    failpoint("interrupt.committed")
+    return waiting
 
 
 def _tell_failure(log: Log, run: Run, following: Following) -> None:
@@ -205,46 +151,6 @@ def _tell_failure(log: Log, run: Run, following: Following) -> None:
     log.append_event("run.failed", run.as_data(), run_id=run.pk)
 
 
-def _bill(run: Run, spent: Sequence[Spending]) -> list[Usage]:
-    """A row for each LLM that an attempt asked. An attempt is accounted for once: a second time it is ignored."""
-    return [
-        Usage(
-            run_id=run.pk,
-            attempt=run.attempt,
-            llm=one.llm,
-            input_tokens=one.input_tokens,
-            output_tokens=one.output_tokens,
-            cost_usd=one.cost_usd,
-        )
-        for one in spent
-    ]
-
-
-def _keep_bill(log: Log, run: Run, spent: Sequence[Spending]) -> None:
-    if rows := _bill(run, spent):
-        log.add_row(*rows, ignore_conflicts=True)
-
-
-def _cost_with(run: Run, spent: Sequence[Spending]) -> dict[str, Any]:
-    """What a run has cost by now, with what this attempt does: as columns."""
-    totals: dict[str, Any] = {"input_tokens": 0, "output_tokens": 0, "cost_usd": Decimal(0)}
-    if run.attempt > 1:
-        totals = _cost_of(Usage.objects.filter(run_id=run.pk).exclude(attempt=run.attempt))
-    for one in spent:
-        totals["input_tokens"] += one.input_tokens
-        totals["output_tokens"] += one.output_tokens
-        totals["cost_usd"] += (one.cost_usd or Decimal(0)).quantize(SMALLEST_USD)
-    return totals
-
-
-def _cost_of(rows: "QuerySet[Usage]") -> dict[str, Any]:
-    return rows.aggregate(
-        input_tokens=Coalesce(Sum("input_tokens"), 0),
-        output_tokens=Coalesce(Sum("output_tokens"), 0),
-        cost_usd=Coalesce(Sum("cost_usd"), Value(Decimal(0)), output_field=DecimalField()),
-    )
-
-
 @action
 def record_usage(run: Run, *spent: Spending) -> None:
     """Store what an attempt cost and read that ended otherwise: allowed after its end, and no event tells it.
@@ -252,10 +158,10 @@ def record_usage(run: Run, *spent: Spending) -> None:
     Nothing is told because nothing is shown: whoever follows the log sees an ended run no more.
     """
     with suppress(Fenced), locked_for(run):  # else the session was deleted
-        if rows := _bill(run, spent):
+        if rows := bill(run, spent):
             together(insert(*rows, ignore_conflicts=True))
         # Where it is open again, in another attempt, its next event tells the sum.
-        totals = _cost_of(Usage.objects.filter(run_id=run.pk))
+        totals = cost_of(Usage.objects.filter(run_id=run.pk))
         Run.objects.filter(pk=run.pk).exclude(status__in=Run.OPEN).update(**totals)
         if run.read is not None:  # whoever cancelled it could not know
             Run.objects.filter(pk=run.pk, attempt=run.attempt, status=Status.CANCELLED).update(read=run.read)
@@ -300,9 +206,9 @@ def _put_back(seen: Run, reason: str, spent: Sequence[Spending], stuck: bool) ->
         else:
             # The next attempt begins here, so nothing of this one passes the fence from now on.
             changes |= {"status": Status.QUEUED, "attempt": run.attempt + 1, "answer_id": None}
-        if claim.update(**changes, **_cost_with(seen, spent)) != 1:
+        if claim.update(**changes, **cost_with(seen, spent)) != 1:
             raise Fenced
-        _keep_bill(log, seen, spent)
+        keep_bill(log, seen, spent)
         back = Run.objects.select_related("agent").get(pk=run.pk)
         following = Following.after(run)
         together(*following.asked)
@@ -341,20 +247,3 @@ def stuck_runs(older_than_s: float) -> list[Run]:
     """Runs that are older than any run may be, whatever their worker's lease says."""
     before = Now() - timedelta(seconds=older_than_s)
     return list(Run.objects.filter(status=Status.RUNNING, started_at__lt=before)[:100])
-
-
-def claimable_sessions(waiting_for_s: float) -> list[UUID]:
-    """Sessions with a queued run that nobody took although it may go on, in the order of their waiting.
-
-    One row a session, and none of a user without a free slot: one user's thousand waiting runs hide nobody else's.
-    """
-    before = Now() - timedelta(seconds=waiting_for_s)
-    ahead = Run.objects.filter(session_id=OuterRef("session_id")).filter(
-        Q(status__in=(Status.RUNNING, Status.INTERRUPTED)) | Q(status=Status.QUEUED, position__lt=OuterRef("position"))
-    )
-    found = Run.objects.filter(status=Status.QUEUED, queued_at__lte=before).exclude(Exists(ahead))
-    if settings.CHAT_RUNS_PER_USER:
-        running = Run.objects.filter(status=Status.RUNNING).values("user_id").annotate(count=Count("pk"))
-        full = running.filter(count__gte=settings.CHAT_RUNS_PER_USER)
-        found = found.exclude(user_id__in=full.values("user_id"))
-    return list(found.order_by("queued_at").values_list("session_id", flat=True)[:200])

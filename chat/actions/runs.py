@@ -12,6 +12,7 @@ from django.db.models import Exists, OuterRef, QuerySet
 from chat import jobs, limits, stream
 from chat.actions.events import Log, action, locked, on_commit
 from chat.actions.members import writer
+from chat.actions.questions import withdraw
 from chat.actions.sessions import settle
 from chat.errors import Conflict, InvalidInput, NotFound, SessionClosed, TooManyWaiting
 from chat.failpoints import failpoint
@@ -90,6 +91,8 @@ def _cancel(seen: Run, partial: dict[str, str]) -> Outcome | None:
             raise Conflict
         if text.strip() and run.answer_id:
             keep_partial(log, run, text, complete=shown is not None)
+        if run.status == Status.INTERRUPTED:
+            withdraw(log, run)
         run.status, run.cancelled_at, run.drafts = Status.CANCELLED, log.now, []
         following.ring(log)
         log.append_event("run.cancelled", run.as_data(), run_id=run.pk, extra={"discarded": []})

@@ -15,7 +15,7 @@ from chat.api.pages import PageQuery, page
 from chat.database import read_snapshot, reading, writing
 from chat.errors import Conflict
 from chat.hub import read_membership
-from chat.models import ChatSession, Member, User
+from chat.models import ChatSession, Interrupt, Member, User
 from chat.protocol import SessionData
 from chat.protocol.commands import NewSession, SessionChange
 from chat.protocol.shapes import PageData, SessionPageData
@@ -96,11 +96,12 @@ def _show(user: User, session_id: UUID) -> SessionPageData:
         session, reader = read_membership(user, session_id)
         newest = list(session.messages.newest_first()[:MESSAGES_SHOWN])
         runs = list(session.runs.open().order_by("position"))
+        asked = list(Interrupt.objects.open().filter(session_id=session_id).in_order())
     return {
         **session.as_data(reader.role),
         "messages": [message.as_data(show_key=message.user_id == user.pk) for message in reversed(newest)],
         "runs": [run.as_data() for run in runs],
-        "interrupts": [],
+        "interrupts": [row.as_data() for row in asked],
     }
 
 

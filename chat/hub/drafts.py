@@ -97,7 +97,8 @@ class Drafts:
             _remember(self._ended, frame.run_id)
             self._attempts.pop(frame.run_id, None)
         elif frame.type in PAUSES:
-            self._attempts[frame.run_id] = frame.attempt or 0
+            # What was put back waits for its next attempt; what asks people will have that when it is queued again.
+            self._attempts[frame.run_id] = (frame.attempt or 0) + (frame.type == "run.interrupted")
         if frame.type not in ENDS | PAUSES:
             return None
         self._running.discard(frame.run_id)

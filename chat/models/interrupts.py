@@ -17,6 +17,9 @@ class Interrupts(models.QuerySet["Interrupt"]):
     def open(self) -> Self:
         return self.filter(status=Interrupt.Status.OPEN)
 
+    def in_order(self) -> Self:
+        return self.order_by("created_at", "id")
+
     def visible_to(self, user: User) -> Self:
         return self.filter(session__members__user=user)
 
@@ -65,6 +68,9 @@ class Interrupt(models.Model):
 
     def __str__(self) -> str:
         return f"{self.reason} {self.status}: {self.prompt[:60]}"
+
+    def as_resolved(self) -> protocol.ResolvedData:
+        return {"interrupt_id": str(self.id), "run_id": str(self.run_id)}
 
     def as_data(self) -> protocol.InterruptData:
         return {

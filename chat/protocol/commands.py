@@ -21,6 +21,7 @@ from chat.errors import InvalidInput
 CONTENT_MAX = 10_000  # characters
 FRAME_MAX_BYTES = 128 * 1024
 JSON_MAX = 16 * 1024  # characters of metadata or context, as JSON
+CHOICE_MAX = 200  # characters
 
 
 class Body(BaseModel):
@@ -112,7 +113,7 @@ class Told(Body):
 
 
 class Chosen(Body):
-    choice: Annotated[str, StringConstraints(min_length=1, max_length=200)]
+    choice: Annotated[str, StringConstraints(min_length=1, max_length=CHOICE_MAX)]
 
 
 Answer = Approved | Refused | Told | Chosen

@@ -16,7 +16,7 @@ from django.test import AsyncClient
 from rest_framework_simplejwt.tokens import AccessToken
 
 from chat import stream
-from chat.actions import attempts, workers
+from chat.actions import attempts, claims, workers
 from chat.actions.attempts import Spending
 from chat.database import writing
 from chat.models import Agent, Run, User
@@ -95,7 +95,7 @@ class WorkerOfATest:
 
     async def start(self, session_id: str) -> Run:
         worker_id = await writing(workers.register_worker, "by hand")
-        run = await writing(attempts.claim_run, worker_id, UUID(session_id))
+        run = await writing(claims.claim_run, worker_id, UUID(session_id))
         assert run is not None
         return run
 

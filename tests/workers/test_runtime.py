@@ -11,7 +11,7 @@ from uuid import uuid4
 import pytest
 from django.db import OperationalError
 
-from chat.actions import attempts, messages, sessions
+from chat.actions import attempts, claims, messages, sessions
 from chat.database import reading, writing
 from chat.models import Run
 from tests.inside import WAIT_S, Talk, Threads, failing_at, new_talk, rung, stopped_at
@@ -54,7 +54,7 @@ async def test_a_doorbell_that_comes_during_a_claim_is_not_lost(
     talk: Talk, runtime: Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The claim that is under way may have looked before what this ring is about."""
-    claim_run, looked, go_on = attempts.claim_run, threading.Event(), threading.Event()
+    claim_run, looked, go_on = claims.claim_run, threading.Event(), threading.Event()
 
     def slow(worker_id: Any, session_id: Any) -> Run | None:
         found = claim_run(worker_id, session_id)
@@ -62,7 +62,7 @@ async def test_a_doorbell_that_comes_during_a_claim_is_not_lost(
         assert go_on.wait(WAIT_S)
         return found
 
-    monkeypatch.setattr(attempts, "claim_run", slow)
+    monkeypatch.setattr(claims, "claim_run", slow)
     looking = asyncio.ensure_future(runtime.look_at(talk.pk))
     await asyncio.to_thread(looked.wait, WAIT_S)
     # On SQLite the claim holds the only writing thread; another process posts.
@@ -115,14 +115,14 @@ async def test_a_session_that_is_deleted_during_a_claim_is_nothing_to_do(
     talk: Talk, runtime: Runtime, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     await writing(talk.queue)
-    locked = attempts.locked
+    locked = claims.locked
 
     def delete_first(session_id: Any, *also: Any) -> Any:
-        monkeypatch.setattr(attempts, "locked", locked)
+        monkeypatch.setattr(claims, "locked", locked)
         sessions.delete_session(talk.ada, session_id)
         return locked(session_id, *also)
 
-    monkeypatch.setattr(attempts, "locked", delete_first)
+    monkeypatch.setattr(claims, "locked", delete_first)
     await runtime.look_at(talk.pk)
     assert not runtime.held and not runtime._looking
     assert not caplog.records

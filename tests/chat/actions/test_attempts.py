@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from chat import stream
-from chat.actions import attempts, runs, sessions
+from chat.actions import attempts, claims, runs, sessions
 from chat.actions.attempts import Spending
 from chat.models import Message, Run, Usage
 from tests.inside import WAIT_S, Talk, Threads, new_talk, stopped_at, told
@@ -44,10 +44,10 @@ def test_one_run_of_a_session_goes_on_and_the_others_wait_in_order(talk: Talk) -
     for _ in range(3):
         run = talk.claim()
         order.append(run.pk)
-        assert attempts.claim_run(talk.worker_id, talk.pk) is None, "one is running"
+        assert claims.claim_run(talk.worker_id, talk.pk) is None, "one is running"
         attempts.finish_run(run, "Hello!", SPENT)
     assert order == [first.pk, second.pk, third.pk]
-    assert attempts.claim_run(talk.worker_id, talk.pk) is None, "nothing is left"
+    assert claims.claim_run(talk.worker_id, talk.pk) is None, "nothing is left"
 
 
 def test_a_run_that_was_put_back_goes_before_those_that_came_after_it(talk: Talk) -> None:
@@ -61,8 +61,8 @@ def test_a_run_that_was_put_back_goes_before_those_that_came_after_it(talk: Talk
 def test_many_claims_of_one_session_at_once_start_one_run(talk: Talk, threads: Threads) -> None:
     talk.queue("1")
     talk.queue("2")
-    claims = threads.at_once(*[lambda: attempts.claim_run(talk.worker_id, talk.pk)] * 6)
-    assert [claim is not None for claim in claims].count(True) == 1
+    claimed = threads.at_once(*[lambda: claims.claim_run(talk.worker_id, talk.pk)] * 6)
+    assert [one is not None for one in claimed].count(True) == 1
     assert Run.objects.filter(status="running").count() == 1
 
 
@@ -70,7 +70,7 @@ def test_a_session_whose_first_run_asks_a_person_waits_for_the_answer(talk: Talk
     asking = talk.queue()
     talk.queue("behind the question")
     Run.objects.filter(pk=asking.pk).update(status="interrupted")
-    assert attempts.claim_run(talk.worker_id, talk.pk) is None
+    assert claims.claim_run(talk.worker_id, talk.pk) is None
     Run.objects.filter(pk=asking.pk).update(status="queued")
     assert talk.claim().pk == asking.pk
 
@@ -78,7 +78,7 @@ def test_a_session_whose_first_run_asks_a_person_waits_for_the_answer(talk: Talk
 def test_nothing_is_claimed_in_a_session_that_is_gone(talk: Talk) -> None:
     talk.queue()
     sessions.delete_session(talk.ada, talk.pk)
-    assert attempts.claim_run(talk.worker_id, talk.pk) is None
+    assert claims.claim_run(talk.worker_id, talk.pk) is None
 
 
 # --- so many running runs a user --------------------------------------------------------------------------------------
@@ -89,7 +89,7 @@ def test_a_user_has_so_many_running_runs_and_others_are_not_held_by_it(talk: Tal
     talks = [talk, *(new_talk(talk.ada, talk.ben, talk.worker_id) for _ in range(3))]
     for one in talks:
         one.queue()
-    started = [attempts.claim_run(talk.worker_id, one.pk) for one in talks]
+    started = [claims.claim_run(talk.worker_id, one.pk) for one in talks]
     assert [run.slot if run else None for run in started] == [1, 2, None, None]
     bens = new_talk(talk.ben, talk.ada, talk.worker_id)
     assert bens.start(by=talk.ben).slot == 1
@@ -112,7 +112,7 @@ def test_claims_that_saw_the_same_free_slot_do_not_both_take_it(talk: Talk, thre
     talk.queue()
     other.queue()
     with stopped_at("claim.slot") as stop:
-        slow = threads.start(attempts.claim_run, talk.worker_id, talk.pk)
+        slow = threads.start(claims.claim_run, talk.worker_id, talk.pk)
         stop.wait()
         assert other.claim().slot == 1
         stop.go_on()
@@ -139,8 +139,8 @@ def test_the_limit_holds_however_many_claims_come_at_once(talk: Talk, threads: T
     talks = [new_talk(talk.ada, talk.ben, talk.worker_id) for _ in range(8)]
     for one in talks:
         one.queue()
-    claims = threads.at_once(*[lambda one=one: attempts.claim_run(talk.worker_id, one.pk) for one in talks])
-    assert Run.objects.filter(status="running").count() == 3, claims
+    claimed = threads.at_once(*[lambda one=one: claims.claim_run(talk.worker_id, one.pk) for one in talks])
+    assert Run.objects.filter(status="running").count() == 3, claimed
 
 
 # --- an end -----------------------------------------------------------------------------------------------------------
@@ -210,7 +210,7 @@ def test_a_run_costs_what_all_its_attempts_and_llms_cost(talk: Talk) -> None:
     back = attempts.put_back(run, "drained", *drained)
     assert back and (back.input_tokens, back.output_tokens, back.cost_usd) == (30, 3, Decimal("0.5"))
     assert talk.log()[-1].data["usage"] == {"input_tokens": 30, "output_tokens": 3, "cost_usd": 0.5}
-    again = attempts.claim_run(talk.worker_id, talk.pk)
+    again = claims.claim_run(talk.worker_id, talk.pk)
     assert again
     spent = [Spending("main", 5, 0, Decimal("0.25")), Spending("next", 6, 4, Decimal("0.125"))]
     ended = attempts.finish_run(again, "Hello!", *spent, fallback_status="recovery")
@@ -242,7 +242,7 @@ def test_what_a_lost_attempt_cost_is_told_by_the_next_event_of_the_run(talk: Tal
     assert back
     attempts.record_usage(run, SPENT)  # by the one that was lost, and woke up
     assert Run.objects.get(pk=run.pk).output_tokens == 0, "an open run changes with its events alone"
-    again = attempts.claim_run(talk.worker_id, talk.pk)
+    again = claims.claim_run(talk.worker_id, talk.pk)
     assert again
     assert attempts.finish_run(again, "Hello!", SPENT).output_tokens == 10
 

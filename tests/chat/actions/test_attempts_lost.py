@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 from django.utils import timezone
 
-from chat.actions import attempts, sessions, workers
+from chat.actions import attempts, claims, sessions, workers
 from chat.models import Run, Worker
 from tests.inside import Talk, Threads, new_talk, rung
 
@@ -105,8 +105,8 @@ def test_sessions_whose_doorbell_was_lost_are_found_in_the_order_of_their_waitin
     others = [new_talk(talk.ada, talk.ben, talk.worker_id) for _ in range(2)]
     for one in (others[1], talk, others[0]):
         one.queue()
-    assert attempts.claimable_sessions(0) == [others[1].pk, talk.pk, others[0].pk]
-    assert attempts.claimable_sessions(60) == [], "their doorbell may still come"
+    assert claims.claimable_sessions(0) == [others[1].pk, talk.pk, others[0].pk]
+    assert claims.claimable_sessions(60) == [], "their doorbell may still come"
 
 
 def test_only_what_may_go_on_is_found(talk: Talk, settings: Any) -> None:
@@ -119,11 +119,11 @@ def test_only_what_may_go_on_is_found(talk: Talk, settings: Any) -> None:
     asking.queue("behind a question")
     free.queue("first")
     free.queue("second")
-    assert attempts.claimable_sessions(0) == [free.pk], "one row a session"
+    assert claims.claimable_sessions(0) == [free.pk], "one row a session"
     talk.start()
-    assert attempts.claimable_sessions(0) == [], "Ada's two places are taken"
+    assert claims.claimable_sessions(0) == [], "Ada's two places are taken"
     assert free.post(by=talk.ben)
-    assert attempts.claimable_sessions(0) == [], "Ben's waits behind Ada's"
+    assert claims.claimable_sessions(0) == [], "Ben's waits behind Ada's"
 
 
 def test_the_many_waiting_runs_of_one_user_hide_nobody_elses(talk: Talk, settings: Any) -> None:
@@ -137,17 +137,17 @@ def test_the_many_waiting_runs_of_one_user_hide_nobody_elses(talk: Talk, setting
     Run.objects.bulk_create(many)
     bens = new_talk(talk.ben, talk.ada, talk.worker_id)
     bens.queue(by=talk.ben)
-    assert attempts.claimable_sessions(0) == [bens.pk]
+    assert claims.claimable_sessions(0) == [bens.pk]
 
 
 def test_a_claim_in_a_session_that_vanishes_under_it_finds_nothing(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
     talk.queue()
-    locked = attempts.locked
+    locked = claims.locked
 
     def delete_first(session_id: UUID, *also: Any) -> Any:
-        monkeypatch.setattr(attempts, "locked", locked)
+        monkeypatch.setattr(claims, "locked", locked)
         sessions.delete_session(talk.ada, session_id)
         return locked(session_id, *also)
 
-    monkeypatch.setattr(attempts, "locked", delete_first)
-    assert attempts.claim_run(talk.worker_id, talk.pk) is None
+    monkeypatch.setattr(claims, "locked", delete_first)
+    assert claims.claim_run(talk.worker_id, talk.pk) is None

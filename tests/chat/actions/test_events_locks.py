@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from django.db import DatabaseError, IntegrityError, OperationalError, connection, transaction
 
-from chat.actions import attempts, events, members, messages, runs, sessions
+from chat.actions import attempts, claims, events, members, messages, runs, sessions
 from chat.actions.events import action, locked
 from chat.models import ChatSession, Message, Run
 from chat.protocol.commands import NewMember, SessionChange
@@ -29,7 +29,7 @@ ACTIONS: dict[str, Callable[[Talk, Run], Any]] = {
     "put back": lambda talk, run: attempts.put_back(run, "drained"),
 }
 WAITING: dict[str, Callable[[Talk, Run], Any]] = {
-    "claim": lambda talk, run: attempts.claim_run(talk.worker_id, talk.pk),
+    "claim": lambda talk, run: claims.claim_run(talk.worker_id, talk.pk),
     "cancel": lambda talk, run: runs.cancel_run(talk.ada, run.pk),
     "move": lambda talk, run: runs.move_run(talk.ada, run.pk, None),
     "change the question": lambda talk, run: messages.update_message(talk.ada, run.message_id, "Other words"),

@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from chat import limits
-from chat.actions import attempts, events, members, messages, runs
+from chat.actions import attempts, claims, events, members, messages, runs
 from chat.errors import (
     ChatError,
     Conflict,
@@ -134,7 +134,7 @@ def test_a_message_whose_doorbell_died_with_its_process_still_waits_in_the_table
     with failing_at("commit.ring", RuntimeError("the process is gone")):
         posted = talk.post()
     assert rung(redis) == []
-    assert attempts.claimable_sessions(0) == [talk.pk]
+    assert claims.claimable_sessions(0) == [talk.pk]
     assert talk.claim().pk == posted.run_id
 
 

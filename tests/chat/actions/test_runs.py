@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import pytest
 
-from chat.actions import attempts, runs, sessions
+from chat.actions import attempts, claims, runs, sessions
 from chat.errors import Conflict, Fenced, InvalidInput, NotFound, SessionClosed
 from chat.models import Run, User
 from tests.inside import Talk, Threads, new_talk, rung
@@ -47,7 +47,7 @@ def test_whatever_ends_a_run_rings_for_its_users_oldest_held_one(
     held = [other.queue() for other in others]
     bens = new_talk(talk.ben, talk.ada, talk.worker_id)
     bens.queue(by=talk.ben)
-    assert attempts.claim_run(talk.worker_id, others[0].pk) is None, "no slot is free"
+    assert claims.claim_run(talk.worker_id, others[0].pk) is None, "no slot is free"
     rung(redis)
     ENDS[end](talk, run)
     assert rung(redis) == [held[0].pk]

@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 
 from chat import stream
-from chat.actions import attempts, members, runs, sessions
+from chat.actions import attempts, claims, members, runs, sessions
 from chat.errors import Conflict, InvalidInput, NotAllowed, NotFound, SessionClosed
 from chat.models import ChatSession, Event, Member, Message, Run, Usage, User
 from chat.protocol import Frame
@@ -195,7 +195,7 @@ def test_what_waited_for_a_session_while_it_was_deleted_finds_it_gone(talk: Talk
     calls: dict[str, Callable[[], Any]] = {
         "finish": lambda: attempts.finish_run(run, "Hello!", attempts.Spending()),
         "cancel": lambda: runs.cancel_run(talk.ada, run.pk),
-        "claim": lambda: attempts.claim_run(talk.worker_id, talk.pk),
+        "claim": lambda: claims.claim_run(talk.worker_id, talk.pk),
         "post": talk.post,
     }
     with stopped_at("delete.commit") as stop:

@@ -123,9 +123,10 @@ def test_a_run_that_is_put_back_waits_for_its_next_attempt(drafts: Drafts) -> No
 def test_an_interrupted_run_writes_nothing_until_it_goes_on(drafts: Drafts) -> None:
     drafts.take(delta(0, "ab"))
     assert drafts.fold(frame("run.interrupted", attempt=1)) == Over(RUN, None)
-    assert drafts.take(delta(2, "cd")) is Verdict.ASK
-    drafts.fold(frame("run.started", attempt=1))
-    assert drafts.take(delta(0, "on", message_id="message-2")) is Verdict.SHOW
+    assert drafts.take(delta(2, "cd")) is Verdict.DROP, "of the attempt that has ended"
+    assert drafts.take(delta(0, "on", attempt=2, message_id="message-2")) is Verdict.ASK, "it overtook its run.started"
+    drafts.fold(frame("run.started", attempt=2))
+    assert drafts.take(delta(0, "on", attempt=2, message_id="message-2")) is Verdict.SHOW
 
 
 def test_an_unknown_run_or_a_newer_attempt_is_asked_about(drafts: Drafts) -> None:

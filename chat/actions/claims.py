@@ -1,0 +1,111 @@
+"""Which run goes on: the claim, and what nobody came for."""
+
+from collections.abc import Collection
+from datetime import timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+from django.conf import settings
+from django.db.models import Count, Exists, OuterRef, Q
+from django.db.models.functions import Now
+
+from chat import stream
+from chat.actions.events import action, locked, on_commit
+from chat.actions.runs import OPEN_RUNS
+from chat.errors import NotFound
+from chat.failpoints import failpoint
+from chat.models import Run
+from chat.prepared import Given, Prepared, together
+
+Status = Run.Status
+
+_FIRST_OPEN = Prepared(
+    lambda: (
+        Run.objects.open()
+        .select_related("agent", "message")
+        .filter(session_id=Given("session_id"))
+        .order_by("position")[:1]
+    )
+)
+# Of everybody who waits in a session: whose turn it is shows only under the lock.
+_TAKEN_SLOTS = Prepared(
+    lambda: Run.objects.filter(
+        status=Status.RUNNING,
+        user_id__in=Run.objects.open().filter(session_id=Given("session_id")).values("user_id"),
+    ).values_list("user_id", "slot")
+)
+_WAITING = Prepared(lambda: Run.objects.filter(pk=Given("pk"), status=Status.QUEUED, attempt=Given("seen_attempt")))
+
+
+def claim_run(worker_id: UUID, session_id: UUID) -> Run | None:
+    """Start the oldest claimable run of a session, or None: one runs already, a question is open, no slot is free.
+
+    The run comes with its agent and the message that it answers.
+    """
+    try:
+        run = _claim(worker_id, session_id)
+    except NotFound:
+        return None  # the session was deleted meanwhile
+    if run is not None:
+        failpoint("claim.committed")
+    return run
+
+
+@action
+def _claim(worker_id: UUID, session_id: UUID) -> Run | None:
+    first = _FIRST_OPEN.ask(session_id=session_id)
+    open_runs = OPEN_RUNS.ask(session_id=session_id)
+    taken = _TAKEN_SLOTS.ask(session_id=session_id)
+    with locked(session_id, first, open_runs, taken) as log:
+        run = first.first
+        if run is None or run.status != Status.QUEUED:
+            return None
+        if any(status == Status.RUNNING for _, status in open_runs.rows):
+            return None
+        slot = _free_slot({slot for user_id, slot in taken.rows if user_id == run.user_id})
+        if slot is None and settings.CHAT_RUNS_PER_USER:
+            return None
+        failpoint("claim.slot")
+        answer_id = uuid4()
+        changes: dict[str, Any] = {
+            "status": Status.RUNNING,
+            "attempt": max(run.attempt, 1),
+            "worker_id": worker_id,
+            "slot": slot,
+            "answer_id": answer_id,
+            "drafts": [str(answer_id)],
+            "checkpoint": "",
+            "started_at": log.now,
+        }
+        claim = _WAITING.change(changes, pk=run.pk, seen_attempt=run.attempt)
+        together(claim)
+        if not claim.count:
+            return None
+        for name, value in changes.items():
+            setattr(run, name, value)
+        log.append_event("run.started", run.as_data(), run_id=run.pk)
+        on_commit(lambda: stream.raise_fence(run.session_id, run.pk, run.attempt))
+        failpoint("claim.commit")
+    return run
+
+
+def _free_slot(taken: Collection[int | None]) -> int | None:
+    """Two claims may choose the same: the unique index lets one through, and the other looks again."""
+    return next((slot for slot in range(1, settings.CHAT_RUNS_PER_USER + 1) if slot not in taken), None)
+
+
+def claimable_sessions(waiting_for_s: float) -> list[UUID]:
+    """Sessions with a queued run that nobody took although it may go on, in the order of their waiting.
+
+    One row a session, and none of a user without a free slot: one user's thousand waiting runs hide nobody else's.
+    """
+    before = Now() - timedelta(seconds=waiting_for_s)
+    ahead = Run.objects.filter(session_id=OuterRef("session_id")).filter(
+        Q(status__in=(Status.RUNNING, Status.INTERRUPTED)) | Q(status=Status.QUEUED, position__lt=OuterRef("position"))
+    )
+    found = Run.objects.filter(status=Status.QUEUED, queued_at__lte=before).exclude(Exists(ahead))
+    if settings.CHAT_RUNS_PER_USER:
+        running = Run.objects.filter(status=Status.RUNNING).values("user_id").annotate(count=Count("pk"))
+        full = running.filter(count__gte=settings.CHAT_RUNS_PER_USER)
+        found = found.exclude(user_id__in=full.values("user_id"))
+    return list(found.order_by("queued_at").values_list("session_id", flat=True)[:200])

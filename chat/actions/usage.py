@@ -1,0 +1,64 @@
+"""What attempts cost: a row for each LLM that one asked, and the sum at the run."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from django.db.models import DecimalField, QuerySet, Sum, Value
+from django.db.models.functions import Coalesce
+
+from chat.actions.events import Log
+from chat.models import Run, Usage
+
+SMALLEST_USD = Decimal("0.000001")  # what a column holds of it
+
+
+@dataclass(slots=True)
+class Spending:
+    """What one LLM cost in an attempt; None: nobody knows its price."""
+
+    llm: str = ""
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost_usd: Decimal | None = None
+
+
+def bill(run: Run, spent: Sequence[Spending]) -> list[Usage]:
+    """A row for each LLM that an attempt asked. An attempt is accounted for once: a second time it is ignored."""
+    return [
+        Usage(
+            run_id=run.pk,
+            attempt=run.attempt,
+            llm=one.llm,
+            input_tokens=one.input_tokens,
+            output_tokens=one.output_tokens,
+            cost_usd=one.cost_usd,
+        )
+        for one in spent
+    ]
+
+
+def keep_bill(log: Log, run: Run, spent: Sequence[Spending]) -> None:
+    if rows := bill(run, spent):
+        log.add_row(*rows, ignore_conflicts=True)
+
+
+def cost_with(run: Run, spent: Sequence[Spending]) -> dict[str, Any]:
+    """What a run has cost by now, with what this attempt does: as columns."""
+    totals: dict[str, Any] = {"input_tokens": 0, "output_tokens": 0, "cost_usd": Decimal(0)}
+    if run.attempt > 1:
+        totals = cost_of(Usage.objects.filter(run_id=run.pk).exclude(attempt=run.attempt))
+    for one in spent:
+        totals["input_tokens"] += one.input_tokens
+        totals["output_tokens"] += one.output_tokens
+        totals["cost_usd"] += (one.cost_usd or Decimal(0)).quantize(SMALLEST_USD)
+    return totals
+
+
+def cost_of(rows: "QuerySet[Usage]") -> dict[str, Any]:
+    return rows.aggregate(
+        input_tokens=Coalesce(Sum("input_tokens"), 0),
+        output_tokens=Coalesce(Sum("output_tokens"), 0),
+        cost_usd=Coalesce(Sum("cost_usd"), Value(Decimal(0)), output_field=DecimalField()),
+    )
