@@ -6,9 +6,11 @@ It is written from the wire's contract alone and imports nothing of the server: 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
+
+from tests.fold_calls import Calls
 
 Frame = dict[str, Any]
 Row = dict[str, Any]
@@ -70,6 +72,7 @@ class Fold:
         self.runs: dict[str, Row] = {}
         self.interrupts: dict[str, Row] = {}
         self.drafts: dict[tuple[str, str], Draft] = {}
+        self.calls = Calls()
         self.discarded: set[str] = set()
         self._attempts: dict[str, int] = {}  # the attempt that each run last started with
         self._reserved: dict[str, set[str]] = {}  # the message ids that each run's events named
@@ -136,11 +139,25 @@ class Fold:
         takers = {"session": self._session, "message": self._message, "run": self._run, "interrupt": self._interrupt}
         if take := takers.get(noun):
             take(verb, {key: frame["data"][key] for key in self._keys(noun, frame)}, frame)
-        elif frame["run_id"] and frame["data"].get("message_id"):
+        elif noun in ("step", "tool"):
+            self._act(noun, verb, frame)
+        if noun not in takers and frame["run_id"] and frame["data"].get("message_id"):
             self._reserved.setdefault(frame["run_id"], set()).add(frame["data"]["message_id"])
         self.last_seq = frame["seq"]
         if self.session:
             self.session["last_seq"], self.session["updated_at"] = frame["seq"], frame["at"]
+
+    def _act(self, noun: str, verb: str, frame: Frame) -> None:
+        """Take an event of a step or of a call."""
+        run_id, data = frame["run_id"], frame["data"]
+        self._need(bool(run_id), f"a {noun} of no run", frame)
+        need = self._needing(frame)
+        getattr(self.calls, noun)(verb, data, run_id, self.status(run_id), need)
+        if noun == "tool":
+            self.calls.agrees(self.messages.get(data["tool_call_id"]), data, need)
+
+    def _needing(self, frame: Frame) -> Callable[[bool, str], None]:
+        return lambda holds, rule: self._need(holds, rule, frame)
 
     def _keys(self, noun: str, frame: Frame) -> tuple[str, ...]:
         missing = set(ROW_KEYS[noun]) - frame["data"].keys()
@@ -168,6 +185,7 @@ class Fold:
                 self._need(begins, f"the message does not begin as it was shown: {draft.text!r}", frame)
         elif self.knows_all and len(self.messages) < SHOWN_MESSAGES:
             self._need(known, "a change of a message that was never made", frame)
+        self.calls.message(row, run_id, self._needing(frame))
         self.messages[message_id] = row
 
     def _run(self, verb: str, row: Row, frame: Frame) -> None:
@@ -186,6 +204,10 @@ class Fold:
             self._discard(verb, run_id, frame)
         if verb == "succeeded" and self.knows_all:
             self._need(row["message_id"] in self.messages, "the run succeeded without its answer", frame)
+        if verb in ("interrupted", "succeeded", "failed", "cancelled"):
+            self.calls.pause(run_id, verb, self._needing(frame))
+        if row["status"] == "running" and row["message_id"]:
+            self._reserved.setdefault(run_id, set()).add(row["message_id"])
         if row["status"] != "running":
             self.drafts = {key: draft for key, draft in self.drafts.items() if draft.run_id != run_id}
         self.runs[run_id] = row

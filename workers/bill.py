@@ -20,6 +20,12 @@ def llms_of(run: Run) -> list[str]:
     return [run.llm or run.agent.llm or settings.CHAT_LLM, *fallbacks]
 
 
+def seconds_of(run: Run) -> float:
+    """How long a run may be worked on; 0: as long as it likes."""
+    limit: float = run.agent.run_limit.get("seconds", settings.CHAT_RUN_S)
+    return limit
+
+
 def price(llm: str, spent: Spent) -> Decimal | None:
     """What that cost, or None where nobody knows."""
     try:

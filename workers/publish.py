@@ -60,7 +60,7 @@ class Draft:
 
     def add(self, text: str) -> None:
         first = not self.text
-        if first and not self.clearings and self.kind == stream.MESSAGE:
+        if first and not self.clearings and self.kind == stream.MESSAGE and not self.run.state:
             metrics.first_token(self.run.started_at)
         self.text += text
         self._publisher.mark(self, urgent=first)

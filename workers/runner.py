@@ -2,36 +2,37 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import Sequence
 from contextlib import aclosing
+from dataclasses import replace
+from decimal import Decimal
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 from django.conf import settings
-from django.db import DatabaseError, InterfaceError, InternalError, OperationalError
+from django.db import DatabaseError
 
 from chat import jobs, stream
 from chat.actions import attempts
 from chat.actions.attempts import Spending
-from chat.database import reading, writing
-from chat.errors import Fenced, Unavailable
+from chat.database import reading
+from chat.errors import Fenced
 from chat.models import Run
-from workers.bill import Bill, llms_of
+from workers.bill import Bill, llms_of, seconds_of
 from workers.context import Context, build_context
 from workers.llm import open_llm
-from workers.llm.base import LLM, Limits, LLMError
+from workers.llm.base import LLM, Limits, Line, LLMError
 from workers.llm.chain import Chain
 from workers.modes import open_mode
-from workers.modes.base import Answered, Cleared, Delta, ReasoningDelta, Work
+from workers.modes.base import Acts, Answered, Cleared, Delta, ReasoningDelta, Work
 from workers.publish import Draft, publisher
 from workers.runtime import DRAINED, FENCED, Held
+from workers.steps import Steps
+from workers.surely import surely
+from workers.tools import Tool, tools_named
 
 log = logging.getLogger(__name__)
-
-T = TypeVar("T")
-
-DATABASE_RETRY_S = 0.5
-STOOD_STILL = "25P03"  # Postgres ended the connection: one of us two was frozen in the middle of a transaction
 
 
 def llm_named(name: str) -> LLM:
@@ -63,9 +64,16 @@ class Attempt:
             emergency_text=settings.CHAT_EMERGENCY_TEXT,
             total_s=settings.CHAT_LLM_TOTAL_S,
         )
+        self.context: Context | None = None
+        self.steps = Steps(held, {})
+        self._begun = time.monotonic()
+        self._seconds_before: float = self.run.state.get("seconds", 0.0)
+        self._cost_usd = self.run.cost_usd
+        self._open_drafts()
+
+    def _open_drafts(self) -> None:
         self.text = Draft(publisher(), self.run, stream.MESSAGE, self._on_fenced)
         self.reasoning = Draft(publisher(), self.run, stream.REASONING, self._on_fenced)
-        self.context: Context | None = None
 
     def _on_fenced(self) -> None:
         self.held.stop(FENCED)
@@ -74,16 +82,34 @@ class Attempt:
         if self.held.why is not None:
             raise asyncio.CancelledError
 
-    async def work(self) -> str:
-        """Have the agent's mode work, show what it yields, and return the answer. Raises `LLMError`."""
+    async def work(self) -> str | None:
+        """Have the agent's mode work, show what it yields, and return the answer. None: the run waits for people.
+
+        Raises `LLMError`.
+        """
         # Whoever watches should know that the run has started before the first piece arrives.
         telling = asyncio.ensure_future(asyncio.to_thread(stream.outbox.flush, 0.2))
         self.context = context = await surely(build_context, self.run, by=reading)
         self.run.read = context.read
         await telling
-        work = Work(context.prompt, self.chain, self.check)
-        async with aclosing(open_mode(self.run.agent.mode)(work)) as yielded:
-            async for one in yielded:
+        agent = self.run.agent
+        tools: dict[str, Tool] = await asyncio.to_thread(tools_named, agent.tools) if agent.tools else {}
+        self.steps = Steps(self.held, tools)
+        lines = await self.steps.resume()
+        if self.steps.count:
+            if await self._waits_for_people():
+                return None
+            lines += self.steps.lines()
+        prompt = replace(context.prompt, talk=(*context.prompt.talk, *lines))
+        work = Work(prompt, self.chain, self.check, tuple(tool.spec for tool in tools.values()), self._may_act)
+        reply: Sequence[Line] | None = None
+        async with aclosing(open_mode(agent.mode)(work)) as yielded:
+            while True:
+                try:
+                    one = await yielded.asend(reply)
+                except StopAsyncIteration:
+                    raise LLMError("llm_empty", "The agent ended without an answer.") from None
+                reply = None
                 if isinstance(one, Delta):
                     self.text.add(one.text)
                 elif isinstance(one, ReasoningDelta):
@@ -92,9 +118,45 @@ class Attempt:
                     self.text.clear()
                     if self.reasoning.text:
                         self.reasoning.clear()
+                elif isinstance(one, Acts):
+                    await self._begin_step(one)
+                    if await self._waits_for_people():
+                        return None
+                    reply = self.steps.lines()
                 elif isinstance(one, Answered):
                     return one.text
-        raise LLMError("llm_empty", "The agent ended without an answer.")
+
+    async def _begin_step(self, acts: Acts) -> None:
+        """Save what the LLM wants to do. Its words become a message, and what follows them will be another one."""
+        await self.text.flush()
+        self.check()
+        if "cost_usd" in self.run.agent.run_limit:
+            self._cost_usd = self.run.cost_usd + sum(one.cost_usd or Decimal(0) for one in await self.spent())
+        if await self.steps.begin(acts.text, acts.calls, self.seconds):
+            self.close()
+            self._open_drafts()
+        elif self.text.text:
+            self.text.clear()  # blanks that no message holds
+
+    async def _waits_for_people(self) -> bool:
+        """Do what can be done of the last step. Whether people are asked now, and the run is out of our hands."""
+        questions = await self.steps.finish()
+        if questions:
+            await surely(attempts.interrupt_run, self.run, questions, *await self.spent())
+        return bool(questions)
+
+    def _may_act(self) -> bool:
+        """Whether there is a call of the LLM left for what tools would return, and money."""
+        limit = self.run.agent.run_limit
+        steps = limit.get("steps", settings.CHAT_RUN_STEPS)
+        if steps and self.steps.count + 1 >= steps:
+            return False
+        return "cost_usd" not in limit or self._cost_usd < Decimal(str(limit["cost_usd"]))
+
+    @property
+    def seconds(self) -> float:
+        """For how long the run has been worked on: what people took to answer is none of it."""
+        return self._seconds_before + time.monotonic() - self._begun
 
     async def spent(self) -> list[Spending]:
         """What it cost so far, by LLM."""
@@ -126,7 +188,9 @@ async def execute(held: Held) -> None:
 async def _answer(attempt: Attempt) -> None:
     run = attempt.run
     try:
-        text = await attempt.work()
+        text = await _in_time(attempt)
+        if text is None:
+            return
         await attempt.text.flush()
         chain = attempt.chain
         error = told(chain.error) if chain.error else None
@@ -149,6 +213,18 @@ async def _answer(attempt: Attempt) -> None:
             jobs.summarise_session(run.session_id)
 
 
+async def _in_time(attempt: Attempt) -> str | None:
+    """Work for as long as a run may take. Raises `LLMError`."""
+    limit_s = seconds_of(attempt.run)
+    try:
+        async with asyncio.timeout(limit_s - attempt.seconds if limit_s else None) as scope:
+            return await attempt.work()
+    except TimeoutError:
+        if not scope.expired():
+            raise
+        raise LLMError("run_too_long", f"The answer took longer than {limit_s:g} s and was stopped.") from None
+
+
 def told(problem: LLMError) -> dict[str, Any]:
     return {"code": problem.code, "message": problem.message, "temporary": problem.temporary}
 
@@ -167,20 +243,3 @@ async def _stopped(attempt: Attempt) -> None:
         await surely(attempts.put_back, attempt.run, DRAINED, *await attempt.spent())
     else:
         await surely(attempts.record_usage, attempt.run, *await attempt.spent())
-
-
-async def surely(call: Callable[..., T], *args: Any, by: Callable[..., Awaitable[Any]] = writing) -> T:
-    """Read, or do a fenced action, again and again while the database is away.
-
-    One whose COMMIT arrived and whose reply did not is refused by its own fence the second time: that is an end, too.
-    """
-    while True:
-        try:
-            done: T = await by(call, *args)
-            return done
-        except (OperationalError, InterfaceError, InternalError, Unavailable) as problem:
-            if isinstance(problem, InternalError) and getattr(problem.__cause__, "sqlstate", "") != STOOD_STILL:
-                raise
-            name = getattr(call, "__name__", None) or getattr(call, "func", call).__name__
-            log.warning("%s waits for the database: %s", name, type(problem).__name__)
-            await asyncio.sleep(DATABASE_RETRY_S)

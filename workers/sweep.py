@@ -13,7 +13,7 @@ from chat.actions import attempts, audit, claims, interrupts, tickets, workers
 from chat.actions.attempts import Spending
 from chat.database import let_go
 from chat.models import Run
-from workers.bill import llms_of, price
+from workers.bill import llms_of, price, seconds_of
 from workers.llm.base import Spent, estimate_tokens
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 HOLD_OFF_S = 4.0  # after a database error: its restart must not look like the death of every worker
+STUCK_S = 120.0  # more than the time that a run has: it should have ended itself
 OVERDUE_S = 0.3  # a doorbell takes milliseconds
 
 
@@ -54,8 +55,10 @@ def sweep(runtime: "Runtime") -> None:
         if attempts.put_back(run, "worker_lost", *shown_by(run)):
             metrics.SWEPT.labels("lost").inc()
             log.warning("run %s lost its worker in attempt %s", run.pk, run.attempt)
-    if settings.CHAT_LLM_TOTAL_S:  # else an answer may take as long as it likes
-        for run in attempts.stuck_runs(2 * settings.CHAT_LLM_TOTAL_S + 120):
+    if settings.CHAT_RUN_S:  # else an answer may take as long as it likes
+        for run in attempts.stuck_runs(settings.CHAT_RUN_S + STUCK_S):
+            if _may_go_on(run):
+                continue
             if attempts.put_back(run, "worker_lost", *shown_by(run), stuck=True):
                 metrics.SWEPT.labels("stuck").inc()
                 log.error("run %s hung in attempt %s", run.pk, run.attempt)
@@ -64,6 +67,12 @@ def sweep(runtime: "Runtime") -> None:
     for session_id in claims.claimable_sessions(0 if stream.outbox.is_broken else OVERDUE_S):
         metrics.SWEPT.labels("waiting").inc()
         runtime.spawn(runtime.look_at(session_id))
+
+
+def _may_go_on(run: Run) -> bool:
+    """Whether its agent gives a run more time than the others have."""
+    more_s = seconds_of(run) - settings.CHAT_RUN_S
+    return more_s > 0 and not attempts.stuck_runs(seconds_of(run) + STUCK_S, run.pk)
 
 
 def shown_by(run: Run) -> list[Spending]:

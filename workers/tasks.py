@@ -14,6 +14,7 @@ from workers import jobs, sweep, watch
 from workers.llm.base import LLMError
 from workers.runner import llm_named
 from workers.runtime import runtime
+from workers.tools import load_tools
 
 
 @shared_task(name="run_agent")
@@ -37,6 +38,7 @@ def start(**_: object) -> None:
     for name in (settings.CHAT_LLM, *settings.CHAT_LLMS):
         with suppress(LLMError):  # told in the log, and to whoever asks
             llm_named(name)  # its packages take seconds to load: on the loop that would cost the lease
+    load_tools()  # likewise; what is broken of them is told in the log
     runtime.measure()
     watch.serve_metrics()
     runtime.start()

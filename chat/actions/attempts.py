@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 from django.conf import settings
 from django.db.models import Exists, OuterRef, Q
@@ -19,6 +20,7 @@ from chat import stream, tracing
 from chat.actions.events import Log, action, locked, on_commit
 from chat.actions.questions import Question, ask
 from chat.actions.runs import Following, keep_partial, say
+from chat.actions.tool_calls import end_calls
 from chat.actions.usage import Spending, bill, cost_of, cost_with, keep_bill
 from chat.errors import Fenced, NotFound
 from chat.failpoints import failpoint
@@ -146,6 +148,7 @@ def interrupt_run(run: Run, questions: Sequence[Question], *spent: Spending) -> 
 
 def _tell_failure(log: Log, run: Run, following: Following) -> None:
     assert run.error is not None
+    end_calls(log, run, "failed")
     say(log, run, role=Message.Role.SYSTEM, kind="error", content=run.error["message"], data={"error": run.error})
     following.ring(log)
     log.append_event("run.failed", run.as_data(), run_id=run.pk)
@@ -243,7 +246,8 @@ def lost_runs() -> list[Run]:
     return list(Run.objects.filter(_lease_is_out(), status=Status.RUNNING).order_by("started_at")[:100])
 
 
-def stuck_runs(older_than_s: float) -> list[Run]:
-    """Runs that are older than any run may be, whatever their worker's lease says."""
+def stuck_runs(older_than_s: float, run_id: UUID | None = None) -> list[Run]:
+    """Runs, or the one, in an attempt that is older than it may be, whatever their worker's lease says."""
     before = Now() - timedelta(seconds=older_than_s)
-    return list(Run.objects.filter(status=Status.RUNNING, started_at__lt=before)[:100])
+    found = Run.objects.select_related("agent").filter(status=Status.RUNNING, started_at__lt=before)
+    return list((found.filter(pk=run_id) if run_id else found)[:100])

@@ -14,6 +14,7 @@ from chat.actions.events import Log, action, locked, on_commit
 from chat.actions.members import writer
 from chat.actions.questions import withdraw
 from chat.actions.sessions import settle
+from chat.actions.tool_calls import end_calls
 from chat.errors import Conflict, InvalidInput, NotFound, SessionClosed, TooManyWaiting
 from chat.failpoints import failpoint
 from chat.models import ChatSession, Message, Run, User
@@ -94,6 +95,7 @@ def _cancel(seen: Run, partial: dict[str, str]) -> Outcome | None:
         if run.status == Status.INTERRUPTED:
             withdraw(log, run)
         run.status, run.cancelled_at, run.drafts = Status.CANCELLED, log.now, []
+        end_calls(log, run, "cancelled")
         following.ring(log)
         log.append_event("run.cancelled", run.as_data(), run_id=run.pk, extra={"discarded": []})
         on_commit(lambda: stream.raise_fence(run.session_id, run.pk, run.attempt + 1, drafts))
@@ -119,6 +121,7 @@ def say(
     message_id: UUID | None = None,
     role: str = Message.Role.ASSISTANT,
     kind: str = "text",
+    category: str = "chat",
     data: dict[str, Any] | None = None,
 ) -> Message:
     """Write a message of a run: its agent's, or the system's."""
@@ -132,6 +135,7 @@ def say(
         role=role,
         author=system if role == Message.Role.SYSTEM else run.agent.as_author(),
         kind=kind,
+        category=category,
         content=content,
         data=data or {},
         created_at=log.now,

@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from chat import protocol
 
-MODES = ("direct",)  # by name; the workers know what they do
+MODES = ("direct", "react")  # by name; the workers know what they do
 
 CONTEXT_TOKENS_MIN = 500
 

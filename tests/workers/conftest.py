@@ -14,7 +14,7 @@ from tests.inside import Talk, db, redis, talk, threads, told, worker_id
 from tests.llm_process import LLMProcess
 from tests.workers.process import LedLLM, forget_publishers, process_of
 from tests.workers.watching import Watching
-from workers import publish, runner
+from workers import publish, runner, surely
 from workers.publish import Publisher
 from workers.runtime import Runtime
 
@@ -40,7 +40,7 @@ async def llm(monkeypatch: pytest.MonkeyPatch) -> LedLLM:
 async def runtime(talk: Talk, llm: LedLLM, settings: Any, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Runtime]:
     """A worker process on the test's loop; whatever it still holds at the end is let go."""
     settings.CHAT_DELTA_WINDOW_MS = 5
-    monkeypatch.setattr(runner, "DATABASE_RETRY_S", 0.01)
+    monkeypatch.setattr(surely, "DATABASE_RETRY_S", 0.01)
     made = process_of(talk.worker_id)
     yield made
     await made._drain()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncGenerator, Callable
 from typing import Any
@@ -15,7 +16,7 @@ from chat.database import reading
 from chat.models import Run
 from tests.inside import WAIT_S, Talk
 from workers import publish
-from workers.llm.base import LLMError, Piece, Prompt, Spent, Text
+from workers.llm.base import LLMError, Piece, Prompt, Spent, Text, ToolCall
 from workers.runtime import Held, Runtime
 
 
@@ -32,6 +33,11 @@ class LedLLM:
     def say(self, *texts: str) -> None:
         for text in texts:
             self._pieces.put_nowait(Text(text))
+
+    def call(self, tool: str, call_id: str = "c1", /, **args: Any) -> None:
+        """Ask for a tool: with args_json=… as it is written, else with arguments."""
+        written = args["args_json"] if set(args) == {"args_json"} else json.dumps(args)
+        self._pieces.put_nowait(ToolCall(call_id, tool, written))
 
     def end(self, spent: Spent | None = None) -> None:
         if spent is not None:

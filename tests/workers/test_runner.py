@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.db import DataError, InternalError
-from psycopg.errors import IdleInTransactionSessionTimeout, InFailedSqlTransaction
+from django.db import DataError
 
 from chat import stream
 from chat.actions import attempts, runs
@@ -148,23 +147,6 @@ async def test_a_model_whose_packages_load_for_long_holds_up_nobody_else(
     await over(runtime)
     await until_row(held.run, status="succeeded")
     assert await answers() == ["Loaded."]
-
-
-async def test_a_database_that_stood_still_in_a_transaction_is_asked_again(
-    monkeypatch: pytest.MonkeyPatch, db: None
-) -> None:
-    monkeypatch.setattr(runner, "DATABASE_RETRY_S", 0)
-    causes: list[Exception] = [IdleInTransactionSessionTimeout(), InFailedSqlTransaction()]
-
-    def call() -> str:
-        if causes:
-            raise InternalError from causes.pop(0)
-        return "done"
-
-    with pytest.raises(InternalError) as raised:  # the second one is a mistake of our own: it comes back for ever
-        await runner.surely(call)
-    assert isinstance(raised.value.__cause__, InFailedSqlTransaction)
-    assert await runner.surely(call) == "done"
 
 
 async def test_a_crowded_talk_is_summarised_after_its_answer(

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from chat import stream
 from chat.actions import attempts, runs, sessions, tickets, workers
-from chat.models import Run, Ticket, Usage, Worker
+from chat.models import Agent, Run, Ticket, Usage, Worker
 from tests.inside import Talk, Threads, new_talk, rung, told
 from workers import sweep as sweep_module
 from workers.sweep import prune, sweep, sweep_forever
@@ -95,7 +95,7 @@ def test_a_worker_that_slept_itself_judges_nobody(talk: Talk, watchful: Any) -> 
 
 
 def test_a_run_over_its_hard_age_is_put_back_whatever_the_lease_says(talk: Talk, watchful: Any, settings: Any) -> None:
-    settings.CHAT_LLM_TOTAL_S = 10
+    settings.CHAT_RUN_S = 20
     run = talk.start()
     long_ago(run, started_at=139)
     sweep(watchful)
@@ -106,10 +106,22 @@ def test_a_run_over_its_hard_age_is_put_back_whatever_the_lease_says(talk: Talk,
     assert (now.status, now.crashes) == ("queued", 1)
 
 
+def test_an_agent_may_give_its_runs_more_time(talk: Talk, watchful: Any, settings: Any) -> None:
+    settings.CHAT_RUN_S = 20
+    run = talk.start()
+    Agent.objects.filter(pk=run.agent_id).update(run_limit={"seconds": 60})
+    long_ago(run, started_at=179)
+    sweep(watchful)
+    assert Run.objects.get(pk=run.pk).status == "running"
+    long_ago(run, started_at=181)
+    sweep(watchful)
+    assert Run.objects.get(pk=run.pk).status == "queued"
+
+
 def test_where_an_answer_may_take_as_long_as_it_likes_none_is_over_its_age(
     talk: Talk, watchful: Any, settings: Any
 ) -> None:
-    settings.CHAT_LLM_TOTAL_S = 0
+    settings.CHAT_RUN_S = 0
     run = talk.start()
     long_ago(run, started_at=10**6)
     sweep(watchful)

@@ -164,6 +164,8 @@ def request_of(model: str, prompt: Prompt, max_tokens: int) -> dict[str, Any]:
             {"name": tool.name, "description": tool.description, "input_schema": dict(tool.args_schema)}
             for tool in prompt.tools
         ]
+        if not prompt.may_call:
+            body["tool_choice"] = {"type": "none"}
     return body
 
 

@@ -84,6 +84,7 @@ class Prompt:
     instructions: str
     talk: tuple[Line, ...]
     tools: tuple[ToolSpec, ...] = ()
+    may_call: bool = True  # else it is to answer in words: its tools are only shown, since the talk speaks of them
 
 
 @dataclass(frozen=True, slots=True)

@@ -151,7 +151,11 @@ def _words(text: str) -> list[str]:
 
 def _wish_of(prompt: Prompt) -> Wish | None:
     last = prompt.talk[-1]
-    return wish_of(_MENTION.sub("", last.text), prompt) if prompt.tools and isinstance(last, Said) else None
+    return (
+        wish_of(_MENTION.sub("", last.text), prompt)
+        if prompt.tools and prompt.may_call and isinstance(last, Said)
+        else None
+    )
 
 
 def _announcement(wish: Wish) -> str:

@@ -213,13 +213,16 @@ def request_of(model: str, prompt: Prompt) -> dict[str, Any]:
             }
             for tool in prompt.tools
         ]
+        if not prompt.may_call:
+            body["tool_choice"] = "none"
     return body
 
 
 def _message(line: Line) -> dict[str, Any]:
     if isinstance(line, Called):
         calls = [
-            {"id": call.call_id, "type": "function", "function": {"name": call.tool, "arguments": call.args_json}}
+            # Some servers read the arguments again, and refuse a talk in which they are no JSON.
+            {"id": call.call_id, "type": "function", "function": {"name": call.tool, "arguments": _args(call)}}
             for call in line.calls
         ]
         return {"role": "assistant", "content": line.text or None, "tool_calls": calls}
@@ -228,3 +231,7 @@ def _message(line: Line) -> dict[str, Any]:
         text = f"Error: {line.text}" if line.is_error else line.text
         return {"role": "tool", "tool_call_id": line.call_id, "content": text}
     return {"role": line.role, "content": line.text}
+
+
+def _args(call: ToolCall) -> str:
+    return call.args_json if is_json(call.args_json) else "{}"

@@ -1,12 +1,13 @@
 """The ways to work on an answer, by name."""
 
-from workers.modes import direct
+from workers.modes import direct, react
 from workers.modes.base import Mode
 
 __all__ = ["MODES", "open_mode"]
 
 MODES: dict[str, Mode] = {
     "direct": direct.direct,
+    "react": react.react,
 }
 
 

@@ -1,10 +1,10 @@
 """What a mode gets, and what it may yield. A mode knows no row, no socket and no queue."""
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from workers.llm.base import LLM, Prompt
+from workers.llm.base import LLM, Line, Prompt, ToolCall, ToolSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,16 @@ class Answered:
     reasoning: str = ""
 
 
-Yield = Delta | ReasoningDelta | Cleared | Answered
+@dataclass(frozen=True, slots=True)
+class Acts:
+    """The LLM's turn ended in calls. What is sent back is the talk to go on with: this turn, and what came of it."""
+
+    text: str  # before the calls: that of the deltas since the last `Cleared`
+    calls: tuple[ToolCall, ...]
+
+
+Yield = Delta | ReasoningDelta | Cleared | Acts | Answered
+Working = AsyncGenerator[Yield, Sequence[Line] | None]
 
 
 @dataclass
@@ -44,9 +53,11 @@ class Work:
     prompt: Prompt
     llm: LLM
     check: Callable[[], None]
+    tools: tuple[ToolSpec, ...] = ()
+    may_act: Callable[[], bool] = lambda: True  # else the run is near a limit, and is to end with words
 
 
 class Mode(Protocol):
     """A way to work on an answer: an async generator, so that closing it ends the work."""
 
-    def __call__(self, work: Work) -> AsyncGenerator[Yield, None]: ...
+    def __call__(self, work: Work) -> Working: ...

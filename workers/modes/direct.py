@@ -1,13 +1,12 @@
 """One question, one answer."""
 
-from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from workers.llm.base import Reasoning, Text, Void
-from workers.modes.base import Answered, Cleared, Delta, ReasoningDelta, Work, Yield
+from workers.modes.base import Answered, Cleared, Delta, ReasoningDelta, Work, Working
 
 
-async def direct(work: Work) -> AsyncGenerator[Yield, None]:
+async def direct(work: Work) -> Working:
     """Yield the model's answer. Raises: LLMError."""
     text: list[str] = []
     reasoning: list[str] = []

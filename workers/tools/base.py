@@ -13,6 +13,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, get_type_hints
 from uuid import UUID
 
@@ -89,17 +90,17 @@ class Tool:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self.function(*args, **kwargs)
 
-    @property
+    @cached_property
     def is_async(self) -> bool:
         return inspect.iscoroutinefunction(self.function)
 
-    @property
+    @cached_property
     def args_schema(self) -> dict[str, Any]:
         schema: dict[str, Any] = _without_titles(self.args_model.model_json_schema())
         schema.setdefault("properties", {})
         return schema
 
-    @property
+    @cached_property
     def spec(self) -> ToolSpec:
         return ToolSpec(self.name, self.description, self.args_schema)
 
@@ -133,7 +134,7 @@ class Tool:
             # As JSON: there a date is a text that says one, also where all else is strict.
             return self.args_model.model_validate_json(json.dumps(cleaned(args), allow_nan=False), strict=True)
         except ValidationError as problem:
-            raise BadArgs(_told(problem)) from None
+            raise BadArgs(f"The arguments do not fit. {_told(problem)}") from None
         except (ValueError, RecursionError):
             raise BadArgs("The arguments hold what is no JSON.") from None
 
@@ -143,8 +144,10 @@ class Tool:
             result = self.result_type.dump_python(self.result_type.validate_python(given, strict=True), mode="json")
             result = cleaned(result)
             text = result if isinstance(result, str) else json.dumps(result, ensure_ascii=False, allow_nan=False)
-        except (ValueError, TypeError, RecursionError) as problem:  # also pydantic's own
-            raise BadResult(self.name) from problem
+        except ValidationError as problem:
+            raise BadResult(_told(problem)) from None
+        except (ValueError, TypeError, RecursionError) as problem:
+            raise BadResult(type(problem).__name__) from None
         if len(text) <= self.output_chars:
             return Output(result, text)
         cut = f"{text[: self.output_chars]}… (cut here: {len(text)} characters in all)"
@@ -252,8 +255,7 @@ def _refuse_constant(name: str) -> None:
 def _told(problem: ValidationError) -> str:
     """Say what is wrong, without what was written."""
     found = problem.errors(include_url=False, include_context=False, include_input=False)
-    lines = [f"{'.'.join(map(str, one['loc'])) or 'arguments'}: {one['msg']}" for one in found[:ERRORS_SHOWN]]
-    return "The arguments do not fit. " + "; ".join(lines)
+    return "; ".join(f"{'.'.join(map(str, one['loc'])) or 'all'}: {one['msg']}" for one in found[:ERRORS_SHOWN])
 
 
 def _without_titles(schema: Any) -> Any:

@@ -22,7 +22,7 @@ def frame(kind: str, *, run_id: str | None = RUN, attempt: int | None = None, me
     return Frame.make(type=kind, session_id="s", run_id=run_id, seq=1, at=at, author_id=None, data=data)
 
 
-def delta(  # noqa: PLR0917
+def delta(
     offset: int, text: str, attempt: int = 1, message_id: str = MESSAGE, run_id: str = RUN, clearing: int = 0
 ) -> Delta:
     opening = OPENING if offset == 0 else None

@@ -122,7 +122,7 @@ async def test_an_answer_without_all_the_trimmings_is_still_an_answer(llm_server
         ("never-first-token", "llm_timeout", True, None, ""),
     ],
 )
-async def test_each_failure_has_its_code_and_shows_nothing_of_the_provider(  # noqa: PLR0917
+async def test_each_failure_has_its_code_and_shows_nothing_of_the_provider(
     llm_server: LLMProcess, behaviour: str, code: str, temporary: bool, retry_after_s: float | None, shown: str
 ) -> None:
     prompt = asking(f"fail with {behaviour}")

@@ -29,7 +29,7 @@ class Line(BaseModel):
 
 
 @tool(effect="once", access="write")
-def order(  # noqa: PLR0917
+def order(
     context: ToolContext,
     number: int,
     price: float = 1.5,
