@@ -27,7 +27,7 @@ async def start(talk: Talk, runtime: Runtime, content: str = "Please do it.") ->
 
 
 async def resumed(talk: Talk, runtime: Runtime) -> None:
-    await begun(runtime, talk)
+    await runtime.look_at(talk.pk)  # it may be over at once
 
 
 async def types(talk: Talk, run: Run) -> list[str]:
