@@ -198,6 +198,11 @@ class Fold:
             self._need(before in sources or (before is None and not self.knows_all), f"the run was {before}", frame)
         else:
             self._need(before in (row["status"], None), f"the status moved from {before} without its event", frame)
+        if self.knows_all:
+            waits = row["status"] == "interrupted"
+            self._need(self._asks(run_id) == waits, f"it is {row['status']}, and asks {self._asks(run_id)}", frame)
+        if verb == "queued" and before == "interrupted":
+            self._need(row["attempt"] == self.runs[run_id]["attempt"] + 1, "what goes on has no new attempt", frame)
         if verb == "started":
             self._started(row, frame)
         if verb in ("restarted", "cancelled"):
@@ -238,7 +243,21 @@ class Fold:
             self.messages.pop(message_id, None)
 
     def _interrupt(self, verb: str, row: Row, frame: Frame) -> None:
-        self.interrupts[row["interrupt_id"]] = row
+        interrupt_id, before = row["interrupt_id"], self.interrupts.get(row["interrupt_id"])
+        self._need(frame["run_id"] == row["run_id"], "the frame's run_id is not its row's", frame)
+        self._need((verb == "opened") == (row["status"] == "open"), f"the row's status is {row['status']}", frame)
+        if verb == "opened":
+            self._need(before is None, "a question was asked twice", frame)
+            self._need(self.status(row["run_id"]) in ("running", None), "a run asks that does not run", frame)
+        else:
+            self._need(before is not None or not self.knows_all, "an answer to what was never asked", frame)
+            self._need(before is None or before["status"] == "open", "a question was settled twice", frame)
+        is_answered = row["status"] == "resolved"
+        self._need((row["answer"] is not None) == is_answered, f"{row['status']} with {row['answer']}", frame)
+        self.interrupts[interrupt_id] = row
+
+    def _asks(self, run_id: str) -> bool:
+        return any(row["run_id"] == run_id and row["status"] == "open" for row in self.interrupts.values())
 
     def _delta(self, frame: Frame) -> None:
         data, run_id = frame["data"], frame["run_id"]

@@ -23,7 +23,7 @@ from pytest_django import DjangoDbBlocker
 
 from chat import failpoints, limits, stream
 from chat.actions import attempts, claims, members, messages, sessions, workers
-from chat.models import Agent, ChatSession, Event, Message, Run, User
+from chat.models import Agent, ChatSession, Event, Interrupt, Message, Run, User
 from chat.protocol import Reader
 from chat.protocol.commands import NewMember, NewMessage, NewSession
 from tests.fold import Fold, differences
@@ -185,8 +185,10 @@ def agrees(talk: Talk) -> None:
         **session.as_data("owner"),
         "messages": [{**row.as_data(show_key=row.user_id == talk.ada.pk)} for row in rows],
         "runs": rows_of_runs,
+        "interrupts": [row.as_data() for row in Interrupt.objects.filter(session_id=talk.pk).in_order()],
     }
     folded = {**fold.session, "messages": list(fold.messages.values()), "runs": fold.runs}
+    folded["interrupts"] = list(fold.interrupts.values())
     for run_id, row in rows_of_runs.items():
         told: Any = folded["runs"][run_id]["usage"]
         # What a cancelled or lost attempt cost may be known only after the run's last event, and no event tells it.

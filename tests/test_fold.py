@@ -79,6 +79,26 @@ def restarted(**extra: Any) -> list[Frame]:
     return [*started(), delta(0, "Half"), event(5, "run.restarted", data)]
 
 
+def interrupt_row(status: str = "open", **changes: Any) -> Row:
+    row: Row = {"interrupt_id": "i-1", "session_id": SESSION, "run_id": RUN, "reason": "question", "prompt": "Which?"}
+    row |= {"payload": {}, "answer_schema": {}, "status": status, "answer": None, "resolved_by": None}
+    return row | {"expires_at": None, "created_at": AT} | changes
+
+
+def asks() -> list[Frame]:
+    return [
+        *started(),
+        delta(0, "Half"),
+        event(5, "interrupt.opened", interrupt_row()),
+        event(6, "run.interrupted", run_row("interrupted", 1)),
+    ]
+
+
+def settled(status: str = "resolved", **changes: Any) -> list[Frame]:
+    answer = {"answer": {"text": "7"} if status == "resolved" else None}
+    return [*asks(), event(7, "interrupt.resolved", interrupt_row(status, **(answer | changes)))]
+
+
 def fold(frames: list[Frame]) -> Fold:
     folded = Fold(SESSION)
     for frame in frames:
@@ -126,6 +146,24 @@ def test_a_cancel_keeps_the_partial_text_that_it_was_told_and_drops_what_a_rollb
     folded = fold(frames)
     assert [row["content"] for row in folded.state()["messages"]] == ["Ha"]
     assert folded.state()["runs"] == []
+
+
+def test_a_question_is_shown_until_it_is_settled_and_then_the_run_goes_on() -> None:
+    asking = fold(asks())
+    assert asking.state()["interrupts"] == [interrupt_row()]
+    assert not asking.drafts
+    goes_on = [
+        *settled(),
+        event(8, "run.queued", run_row("queued", 2)),
+        event(9, "run.started", run_row("running", 2, SECOND)),
+        delta(0, "Order 7", 2, SECOND),
+        event(10, "message.created", message_row(SECOND, "assistant", "Order 7")),
+        event(11, "run.succeeded", run_row("succeeded", 2, SECOND)),
+    ]
+    folded = fold(goes_on)
+    assert folded.state()["interrupts"] == []
+    assert folded.interrupts["i-1"]["answer"] == {"text": "7"}
+    assert [row["content"] for row in folded.answers()] == ["Order 7"]
 
 
 def test_a_snapshot_and_the_events_after_it_give_the_same_state_as_the_whole_log() -> None:
@@ -219,6 +257,32 @@ BROKEN: dict[str, tuple[str, list[Frame]]] = {
     "a status that moves without an event": (
         "moved",
         [*asked(), event(4, "run.updated", run_row("running", 1, ANSWER))],
+    ),
+    "a question of a run that waits": ("does not run", [*asked(), event(4, "interrupt.opened", interrupt_row())]),
+    "a question that is answered as it is asked": (
+        "status is resolved",
+        [*started(), event(5, "interrupt.opened", interrupt_row("resolved"))],
+    ),
+    "a question asked twice": ("asked twice", [*asks(), event(7, "interrupt.opened", interrupt_row())]),
+    "an answer to no question": (
+        "never asked",
+        [*started(), event(5, "interrupt.resolved", interrupt_row("expired"))],
+    ),
+    "a question settled twice": (
+        "settled twice",
+        [*settled(), event(8, "interrupt.resolved", interrupt_row("expired"))],
+    ),
+    "an answer that says nothing": ("resolved with None", settled(answer=None)),
+    "an answer of nobody": ("expired with", settled("expired", answer={"approved": False})),
+    "a run that waits for nothing": (
+        "asks False",
+        [*started(), event(5, "run.interrupted", run_row("interrupted", 1))],
+    ),
+    "a run that goes on unanswered": ("asks True", [*asks(), event(7, "run.queued", run_row("queued", 2))]),
+    "a run that ends and still asks": ("asks True", [*asks(), event(7, "run.cancelled", run_row("cancelled", 1))]),
+    "a run that goes on in its old attempt": (
+        "no new attempt",
+        [*settled(), event(8, "run.queued", run_row("queued", 1))],
     ),
     "two runs at once": (
         "two runs",

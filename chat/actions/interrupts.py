@@ -63,8 +63,10 @@ def _read(asked: Interrupt, answer: Answer) -> dict[str, Any]:
     wrong: dict[str, str] = {}
     if isinstance(answer, Approved):
         if "args" in given:
-            # Without a schema nobody could tell whether the tool can be called like that: nothing fits False.
-            wrong = misfits(given["args"], asked.payload.get("args_schema", False), "answer.args")
+            if (schema := asked.payload.get("args_schema")) is None:
+                wrong = {"answer.args": "cannot be edited"}
+            else:
+                wrong = misfits(given["args"], schema, "answer.args")
             changes["args_hash"] = args_hash(asked.payload["tool"], given["args"])
     elif isinstance(answer, Chosen) and answer.choice not in asked.payload["choices"]:
         wrong = {"answer.choice": "is not offered"}

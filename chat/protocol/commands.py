@@ -10,9 +10,11 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Discriminator,
     Field,
     Strict,
     StringConstraints,
+    Tag,
     ValidationError,
 )
 
@@ -116,7 +118,24 @@ class Chosen(Body):
     choice: Annotated[str, StringConstraints(min_length=1, max_length=CHOICE_MAX)]
 
 
-Answer = Approved | Refused | Told | Chosen
+def _kind_of_answer(value: object) -> str | None:
+    """Which of the answers somebody means, by its key: so that only what is wrong with that one is told."""
+    if isinstance(value, Body):
+        return _kind_of_answer(value.model_dump())
+    if not isinstance(value, dict):
+        return None
+    if "approved" in value:
+        return "<refused>" if value["approved"] is False else "<approved>"
+    return next((f"<{kind}>" for kind in ("text", "choice") if kind in value), None)
+
+
+Answer = Annotated[
+    Annotated[Approved, Tag("<approved>")]
+    | Annotated[Refused, Tag("<refused>")]
+    | Annotated[Told, Tag("<text>")]
+    | Annotated[Chosen, Tag("<choice>")],
+    Discriminator(_kind_of_answer, "answer", "is one of approved: true, approved: false, text and choice"),
+]
 
 
 class Resolution(Body):
@@ -227,7 +246,8 @@ def read_body(shape: type[B], value: object) -> B:
     except ValidationError as problem:
         fields = {}
         for one in problem.errors(include_url=False, include_context=False, include_input=False)[:10]:
-            name = ".".join(str(part) for part in one["loc"])[:100]
+            # A part in <> is the name that a choice of shapes has here, and nothing that a client wrote.
+            name = ".".join(str(part) for part in one["loc"] if not str(part).startswith("<"))[:100]
             fields[name] = "unknown" if one["type"] == "extra_forbidden" else one["msg"].removeprefix("Value error, ")
         raise InvalidInput("The input is not valid: " + ", ".join(fields) + ".", fields=fields) from None
 

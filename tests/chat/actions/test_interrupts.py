@@ -1,17 +1,24 @@
-"""Questions to people: who may answer which how, the first answer counts, and its run goes on when none is left."""
+"""Questions to people: who may answer which and how; the run goes on when the last is settled, by whomever."""
 
 from __future__ import annotations
 
+import json
+from datetime import timedelta
 from typing import Any
+from uuid import uuid4
 
+import pytest
+from django.utils import timezone
 from pydantic import TypeAdapter
 
-from chat.actions import attempts, claims
-from chat.actions.questions import Question
+from chat import stream
+from chat.actions import attempts, claims, interrupts, members, runs, sessions
+from chat.actions.questions import Question, args_hash
 from chat.actions.usage import Spending
-from chat.models import ChatSession, Interrupt, Run
-from chat.protocol.commands import Answer
-from tests.inside import Talk
+from chat.errors import AlreadyResolved, Conflict, Expired, InvalidInput, NotAllowed, NotFound
+from chat.models import Agent, ChatSession, Interrupt, Message, Run, User
+from chat.protocol.commands import Answer, NewMember, NewMessage
+from tests.inside import Talk, new_talk, rung, told
 
 SCHEMA = {
     "type": "object",
@@ -19,24 +26,36 @@ SCHEMA = {
     "required": ["order_id"],
     "additionalProperties": False,
 }
-REFUND = Question(
-    "approval",
-    "Refund order 7?",
-    {"tool": "refund", "args": {"order_id": 7, "amount": 20}, "args_schema": SCHEMA},
-)
+ARGS = {"order_id": 7, "amount": 20}
+REFUND = Question("approval", "Refund order 7?", {"tool": "refund", "args": ARGS, "args_schema": SCHEMA})
+CLOSE = Question("approval", "Close order 7?", {"tool": "close", "args": {"order_id": 7}})
 WHICH = Question("question", "Which order?")
 COLOUR = Question("choice", "Red or blue?", {"choices": ["red", "blue"]})
 
+YES: dict[str, Any] = {"approved": True}
+NO: dict[str, Any] = {"approved": False}
 
-def read(**answer: Any) -> Answer:
+
+def asks(talk: Talk, *questions: Question, content: str = "Hello?", in_time: bool = True) -> list[Interrupt]:
+    """Start a run that asks people; if not `in_time`, what nobody has answered in time."""
+    run = talk.start(content)
+    if not in_time:
+        run.agent.interrupt_expires_s = -1
+    attempts.interrupt_run(run, questions or (REFUND,), Spending("demo", 3, 2))
+    return list(Interrupt.objects.open().filter(run_id=run.pk).in_order())
+
+
+def resolve(user: User, asked: Interrupt, answer: dict[str, Any], **more: Any) -> Interrupt:
     made: Answer = TypeAdapter(Answer).validate_python(answer)
-    return made
+    return interrupts.resolve_interrupt(user, asked.pk, made, **more)
 
 
-def asks(talk: Talk, *questions: Question) -> tuple[Run, list[Interrupt]]:
-    """Start a run that asks people."""
-    run = attempts.interrupt_run(talk.start(), questions or (REFUND,), Spending("demo", 3, 2))
-    return run, list(Interrupt.objects.open().filter(run_id=run.pk).in_order())
+def state(talk: Talk) -> tuple[str, list[str]]:
+    statuses = Run.objects.filter(session_id=talk.pk).order_by("position").values_list("status", flat=True)
+    return ChatSession.objects.get(pk=talk.pk).status, list(statuses)
+
+
+# --- asking -----------------------------------------------------------------------------------------------------------
 
 
 def test_a_run_that_asks_ends_its_attempt_and_waits(talk: Talk) -> None:
@@ -45,8 +64,379 @@ def test_a_run_that_asks_ends_its_attempt_and_waits(talk: Talk) -> None:
     attempts.interrupt_run(run, [REFUND, WHICH], Spending("demo", 3, 2))
     now = Run.objects.get(pk=run.pk)
     assert (now.status, now.attempt, now.worker_id, now.slot, now.answer_id) == ("interrupted", 1, None, None, None)
-    assert (now.drafts, now.input_tokens, now.output_tokens) == ([], 3, 2)
+    assert (now.drafts, now.llm, now.input_tokens, now.output_tokens) == ([], "demo", 3, 2)
     assert now.interrupted_at is not None
     assert talk.types(before) == ["interrupt.opened", "interrupt.opened", "session.updated", "run.interrupted"]
-    assert ChatSession.objects.get(pk=talk.pk).status == "interrupted"
+    assert state(talk) == ("interrupted", ["interrupted"])
+    assert [row.prompt for row in Interrupt.objects.in_order()] == ["Refund order 7?", "Which order?"]
+
+
+def test_a_question_expires_when_its_agent_says_so(talk: Talk) -> None:
+    [asked] = asks(talk)
+    assert asked.expires_at is not None
+    assert asked.expires_at - asked.created_at == timedelta(minutes=30)
+    resolve(talk.ada, asked, YES)
+    attempts.finish_run(talk.claim(), "Done.")
+    Agent.objects.filter(name=Agent.DEFAULT).update(interrupt_expires_s=0)
+    assert asks(talk)[0].expires_at is None
+
+
+def test_what_has_lost_its_claim_asks_nothing(talk: Talk) -> None:
+    run = talk.start()
+    attempts.put_back(run, "drained")
+    with pytest.raises(attempts.Fenced):
+        attempts.interrupt_run(run, [REFUND])
+    assert not Interrupt.objects.exists()
+
+
+def test_what_still_comes_of_the_attempt_that_asked_is_refused(talk: Talk, redis: Any) -> None:
+    run = talk.start()
+    told()
+    redis.set(stream.draft_key(talk.pk, run.answer_id), "so far")
+    attempts.interrupt_run(run, [REFUND])
+    told()
+    assert redis.hget(stream.fence_key(talk.pk, run.pk), "a") == b"2"
+    assert not redis.keys("chat:draft:*")
+
+
+def test_a_run_that_asks_nothing_would_wait_for_ever(talk: Talk) -> None:
+    with pytest.raises(AssertionError):
+        attempts.interrupt_run(talk.start(), [])
+
+
+@pytest.mark.parametrize("choices", [[], ["a", "a"], [""], ["a" * 201], [1]])
+def test_a_choice_that_nobody_can_make_is_not_offered(choices: list[Any]) -> None:
+    with pytest.raises(AssertionError):
+        Question("choice", "Which?", {"choices": choices})
+
+
+def test_nothing_behind_a_question_starts_and_its_slot_is_free(talk: Talk, settings: Any) -> None:
+    settings.CHAT_RUNS_PER_USER = 1
+    other = new_talk(talk.ada, talk.ben, talk.worker_id)
+    asks(talk)
+    talk.queue("behind it")
+    held = other.queue()
     assert claims.claim_run(talk.worker_id, talk.pk) is None
+    assert claims.claimable_sessions(0) == [other.pk]
+    assert other.claim().pk == held.pk
+
+
+def test_who_asks_rings_for_whoever_waited_for_the_slot(talk: Talk, settings: Any, redis: Any) -> None:
+    settings.CHAT_RUNS_PER_USER = 1
+    other = new_talk(talk.ada, talk.ben, talk.worker_id)
+    run, held = talk.start(), other.queue()
+    rung(redis)
+    attempts.interrupt_run(run, [REFUND])
+    assert rung(redis) == [held.pk]
+
+
+def test_no_sweep_takes_a_run_that_asks_for_lost(talk: Talk, settings: Any) -> None:
+    asks(talk)
+    settings.CHAT_LEASE_S = 0
+    assert attempts.lost_runs() == [] and attempts.stuck_runs(0) == []
+
+
+# --- answering --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("question", "answer"),
+    [
+        (REFUND, YES),
+        (REFUND, {"approved": True, "args": {"order_id": 8}}),
+        (REFUND, NO),
+        (REFUND, {"approved": False, "reason": "Too much"}),
+        (WHICH, {"text": "The last one"}),
+        (COLOUR, {"choice": "blue"}),
+    ],
+)
+def test_an_answer_settles_the_question_and_the_run_goes_on(
+    talk: Talk, redis: Any, question: Question, answer: dict[str, Any]
+) -> None:
+    [asked] = asks(talk, question)
+    rung(redis)
+    before = talk.last_seq
+    settled = resolve(talk.ben, asked, answer)
+    assert (settled.status, settled.answer, settled.resolved_by_id) == ("resolved", answer, talk.ben.pk)
+    assert settled.resolved_at is not None
+    assert talk.types(before) == ["interrupt.resolved", "session.updated", "run.queued"]
+    assert rung(redis) == [asked.run_id]
+    assert state(talk) == ("active", ["queued"])
+    again = talk.claim()
+    assert (again.pk, again.attempt) == (asked.run_id, 2)
+
+
+def test_a_run_goes_on_when_its_last_question_is_settled_and_not_before(talk: Talk, redis: Any) -> None:
+    first, second, third = asks(talk, REFUND, WHICH, COLOUR)
+    rung(redis)
+    for asked, answer in ((second, {"text": "7"}), (first, NO)):
+        before = talk.last_seq
+        resolve(talk.ada, asked, answer)
+        assert talk.types(before) == ["interrupt.resolved"]
+        assert state(talk) == ("interrupted", ["interrupted"]) and not rung(redis)
+    resolve(talk.ada, third, {"choice": "red"})
+    assert rung(redis) == [first.run_id]
+
+
+def test_a_run_keeps_its_place_and_its_wait_begins_anew(talk: Talk) -> None:
+    [asked] = asks(talk)
+    behind = talk.queue("behind it")
+    before = Run.objects.get(pk=asked.run_id)
+    resolve(talk.ada, asked, YES)
+    now = Run.objects.get(pk=asked.run_id)
+    assert now.position == before.position and now.queued_at > before.queued_at
+    attempts.finish_run(talk.claim(), "Done.")
+    assert talk.claim().pk == behind.pk
+
+
+def test_a_second_and_a_third_question_of_a_run_work_like_the_first(talk: Talk) -> None:
+    run = talk.start()
+    for attempt, (question, answer) in enumerate(
+        ((REFUND, YES), (WHICH, {"text": "7"}), (COLOUR, {"choice": "red"})), 1
+    ):
+        assert run.attempt == attempt
+        attempts.interrupt_run(run, [question])
+        resolve(talk.ada, Interrupt.objects.open().get(), answer)
+        run = talk.claim()
+    attempts.finish_run(run, "Done.")
+    assert state(talk) == ("waiting", ["succeeded"])
+
+
+def test_the_second_answer_is_told_that_there_is_one(talk: Talk) -> None:
+    [asked] = asks(talk)
+    resolve(talk.ben, asked, NO)
+    before = talk.last_seq
+    for user, answer in ((talk.ada, YES), (talk.ben, NO)):
+        with pytest.raises(AlreadyResolved):
+            resolve(user, asked, answer)
+    assert talk.last_seq == before
+    assert Interrupt.objects.get(pk=asked.pk).answer == NO
+
+
+def test_owners_and_members_answer_and_viewers_and_strangers_do_not(talk: Talk, eve: User) -> None:
+    [asked] = asks(talk)
+    with pytest.raises(NotFound):
+        resolve(eve, asked, YES)
+    members.add_member(talk.ada, talk.pk, NewMember(username=eve.username, role="viewer"))
+    with pytest.raises(NotAllowed):
+        resolve(eve, asked, YES)
+    eve.is_staff = eve.is_superuser = True
+    eve.save()
+    with pytest.raises(NotAllowed):
+        resolve(eve, asked, YES)
+    assert Interrupt.objects.get(pk=asked.pk).status == "open"
+    assert resolve(eve, asked, YES, by_operator=True).resolved_by_id == eve.pk
+
+
+def test_there_is_nothing_to_answer_where_nothing_is(talk: Talk) -> None:
+    with pytest.raises(NotFound):
+        resolve(talk.ada, Interrupt(pk=uuid4()), YES)
+
+
+@pytest.mark.parametrize("question", [REFUND, WHICH, COLOUR])
+@pytest.mark.parametrize("answer", [YES, NO, {"text": "yes"}, {"choice": "red"}])
+def test_an_answer_of_another_kind_is_none(talk: Talk, question: Question, answer: dict[str, Any]) -> None:
+    if ("approved" in answer, "text" in answer) == (question is REFUND, question is WHICH):
+        return
+    [asked] = asks(talk, question)
+    with pytest.raises(InvalidInput) as told:
+        resolve(talk.ada, asked, answer)
+    assert told.value.fields is not None and list(told.value.fields) == ["answer"]
+    assert state(talk) == ("interrupted", ["interrupted"])
+
+
+@pytest.mark.parametrize(
+    ("question", "answer", "fields"),
+    [
+        (COLOUR, {"choice": "green"}, {"answer.choice": "is not offered"}),
+        (COLOUR, {"choice": "Red"}, {"answer.choice": "is not offered"}),
+        (REFUND, {"approved": True, "args": {}}, {"answer.args.order_id": "is missing"}),
+        (
+            REFUND,
+            {"approved": True, "args": {"order_id": "7", "amount": 1000, "to": "me"}},
+            {
+                "answer.args.to": "unknown",
+                "answer.args.order_id": "'7' is not of type 'integer'",
+                "answer.args.amount": "1000 is greater than the maximum of 100",
+            },
+        ),
+        (CLOSE, {"approved": True, "args": {"order_id": 8}}, {"answer.args": "cannot be edited"}),
+        (
+            Question("question", "When?", answer_schema={"properties": {"text": {"pattern": r"^\d\d:\d\d$"}}}),
+            {"text": "soon"},
+            {"answer.text": r"'soon' does not match '^\\d\\d:\\d\\d$'"},
+        ),
+    ],
+)
+def test_an_answer_that_does_not_fit_is_told_where(
+    talk: Talk, question: Question, answer: dict[str, Any], fields: dict[str, str]
+) -> None:
+    [asked] = asks(talk, question)
+    with pytest.raises(InvalidInput) as told:
+        resolve(talk.ada, asked, answer)
+    assert told.value.fields == fields
+    assert Interrupt.objects.get(pk=asked.pk).status == "open"
+
+
+def test_an_approval_is_bound_to_exactly_what_was_shown(talk: Talk) -> None:
+    as_asked, edited = asks(talk, REFUND, REFUND)
+    bound = args_hash("refund", ARGS)
+    assert as_asked.args_hash == edited.args_hash == bound
+    assert resolve(talk.ada, as_asked, YES).args_hash == bound
+    other = {"order_id": 7, "amount": 19.5}
+    assert resolve(talk.ada, edited, {"approved": True, "args": other}).args_hash == args_hash("refund", other) != bound
+
+
+def test_a_hash_is_of_what_is_said_and_not_of_how_it_is_written() -> None:
+    assert args_hash("t", {"a": 1, "b": [{"c": 2.0, "d": None}]}) == args_hash(
+        "t", {"b": [{"d": None, "c": 2}], "a": 1}
+    )
+    different = [{"a": 1}, {"a": "1"}, {"a": True}, {"a": 1.5}, {"a": [1]}, {"b": 1}, {}, {"a": None}]
+    assert len({args_hash("t", args) for args in different} | {args_hash("u", {"a": 1})}) == 9
+
+
+@pytest.mark.postgres
+def test_a_hash_is_the_same_of_what_the_database_gives_back(talk: Talk) -> None:
+    odd = json.loads(
+        '{"a": 1e22, "b": -0.0, "c": 0.1, "d": 1e-7, "e": 12345678901234567890, "f": "é\\u2028", "g": 1.0}'
+    )
+    [asked] = asks(talk, Question("approval", "Odd?", {"tool": "t", "args": odd}))
+    back = Interrupt.objects.get(pk=asked.pk)
+    assert args_hash("t", back.payload["args"]) == back.args_hash == args_hash("t", odd)
+
+
+def test_a_question_is_answered_in_a_closed_session_too(talk: Talk) -> None:
+    [asked] = asks(talk)
+    sessions.close_session(talk.ada, talk.pk)
+    resolve(talk.ada, asked, YES)
+    assert state(talk) == ("closed", ["queued"])
+    attempts.finish_run(talk.claim(), "Done.")
+    assert state(talk) == ("closed", ["succeeded"])
+
+
+def test_a_session_that_was_closed_and_reopened_still_asks(talk: Talk) -> None:
+    asks(talk)
+    sessions.close_session(talk.ada, talk.pk)
+    sessions.reopen_session(talk.ada, talk.pk)
+    assert state(talk)[0] == "interrupted"
+
+
+def test_a_question_goes_with_its_session(talk: Talk) -> None:
+    [asked] = asks(talk)
+    sessions.delete_session(talk.ada, talk.pk)
+    assert not Interrupt.objects.exists()
+    with pytest.raises(NotFound):
+        resolve(talk.ada, asked, YES)
+
+
+def test_a_run_that_asks_is_not_asked_for_again(talk: Talk) -> None:
+    [asked] = asks(talk)
+    with pytest.raises(Conflict):
+        runs.retry_run(talk.ada, asked.run_id)
+
+
+# --- taking back ------------------------------------------------------------------------------------------------------
+
+
+def test_a_cancel_takes_back_what_the_run_asks(talk: Talk) -> None:
+    first, second = asks(talk, REFUND, WHICH)
+    resolve(talk.ada, first, YES)
+    before = talk.last_seq
+    runs.cancel_run(talk.ben, first.run_id)
+    assert talk.types(before) == ["interrupt.resolved", "session.updated", "run.cancelled"]
+    assert state(talk) == ("waiting", ["cancelled"])
+    now = Interrupt.objects.get(pk=second.pk)
+    assert (now.status, now.answer, now.resolved_by_id) == ("withdrawn", None, None)
+    assert Interrupt.objects.get(pk=first.pk).status == "resolved", "what was answered stays answered"
+    with pytest.raises(AlreadyResolved):
+        resolve(talk.ada, second, {"text": "7"})
+
+
+def test_what_was_cancelled_while_it_asked_asks_anew_when_it_is_asked_for_again(talk: Talk) -> None:
+    [asked] = asks(talk)
+    runs.cancel_run(talk.ada, asked.run_id)
+    again = runs.retry_run(talk.ada, asked.run_id).run
+    attempts.interrupt_run(talk.claim(), [REFUND])
+    assert Interrupt.objects.open().get().run_id == again.pk
+
+
+# --- nobody answers ---------------------------------------------------------------------------------------------------
+
+
+def test_what_nobody_answered_is_settled_told_and_the_run_goes_on(talk: Talk, redis: Any) -> None:
+    first, second = asks(talk, REFUND, WHICH, content="Refund my order", in_time=False)
+    rung(redis)
+    before = talk.last_seq
+    assert interrupts.expire_interrupts() == 1
+    assert talk.types(before) == [
+        "interrupt.resolved",
+        "interrupt.resolved",
+        "message.created",
+        "session.updated",
+        "run.queued",
+    ]
+    statuses = Interrupt.objects.in_order().values_list("status", "answer", "resolved_by")
+    assert list(statuses) == [("expired", None, None)] * 2
+    assert rung(redis) == [first.run_id]
+    notice = Message.objects.get(kind="notice")
+    assert (notice.role, notice.run_id, notice.author["kind"]) == ("system", first.run_id, "system")
+    assert "Refund order 7?" in notice.content and "Which order?" in notice.content
+    assert notice.data["interrupt_ids"] == [str(first.pk), str(second.pk)]
+    assert talk.claim().attempt == 2
+    assert interrupts.expire_interrupts() == 0
+
+
+def test_the_notice_says_what_to_send_to_be_asked_again(talk: Talk) -> None:
+    asks(talk, content="Refund my order", in_time=False)
+    interrupts.expire_interrupts()
+    attempts.finish_run(talk.claim(), "Nobody allowed it.")
+    again = NewMessage(**Message.objects.get(kind="notice").data["ask_again"])
+    assert (again.content, again.agent) == ("Refund my order", Agent.DEFAULT)
+    talk.post(**again.model_dump(exclude_unset=True))
+    attempts.interrupt_run(talk.claim(), [REFUND])
+    resolve(talk.ada, Interrupt.objects.open().get(), YES)
+
+
+def test_what_still_has_time_is_left_open(talk: Talk) -> None:
+    asks(talk)
+    other = new_talk(talk.ada, talk.ben, talk.worker_id)
+    expired = asks(other, in_time=False)
+    Agent.objects.filter(name=Agent.DEFAULT).update(interrupt_expires_s=0)
+    for_ever = new_talk(talk.ada, talk.ben, talk.worker_id)
+    asks(for_ever)
+    assert interrupts.expire_interrupts() == 1
+    assert Interrupt.objects.get(status="expired").pk == expired[0].pk
+    assert Interrupt.objects.open().count() == 2
+
+
+def test_one_that_expires_leaves_the_run_waiting_for_the_other(talk: Talk, redis: Any) -> None:
+    first, second = asks(talk, REFUND, WHICH)
+    soon = timezone.now() - timedelta(seconds=1)
+    Interrupt.objects.filter(pk=first.pk).update(expires_at=soon)
+    rung(redis)
+    interrupts.expire_interrupts()
+    assert state(talk) == ("interrupted", ["interrupted"]) and not rung(redis)
+    resolve(talk.ada, second, {"text": "7"})
+    assert rung(redis) == [first.run_id]
+
+
+def test_an_answer_that_comes_too_late_is_none_whether_a_sweep_came_by_or_not(talk: Talk) -> None:
+    [asked] = asks(talk, in_time=False)
+    for _ in range(2):
+        with pytest.raises(Expired):
+            resolve(talk.ada, asked, YES)
+        interrupts.expire_interrupts()
+    assert Interrupt.objects.get(pk=asked.pk).answer is None
+
+
+def test_nothing_expires_in_a_session_that_vanishes(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
+    asks(talk, in_time=False)
+    locked = interrupts.locked
+
+    def delete_first(session_id: Any, *also: Any) -> Any:
+        monkeypatch.setattr(interrupts, "locked", locked)
+        sessions.delete_session(talk.ada, session_id)
+        return locked(session_id, *also)
+
+    monkeypatch.setattr(interrupts, "locked", delete_first)
+    assert interrupts.expire_interrupts() == 0
