@@ -22,6 +22,21 @@ def add_person(username: str, password: str | None = None) -> dict[str, str]:
     return {"username": username, "user_id": str(user.pk), "token": str(AccessToken.for_user(user))}
 
 
+def ask_people(session_id: str) -> str:
+    """Do what a worker does whose run asks for an approval. For a stack without one."""
+    from uuid import UUID
+
+    from chat.actions import attempts, claims, workers
+    from chat.actions.questions import Question
+    from chat.models import Interrupt
+
+    run = claims.claim_run(workers.register_worker("clerk"), UUID(session_id))
+    assert run is not None, "nothing waits there"
+    payload = {"tool": "refund", "args": {"order_id": 7}, "args_schema": {"required": ["order_id"]}}
+    attempts.interrupt_run(run, [Question("approval", "Refund order 7?", payload)])
+    return str(Interrupt.objects.open().get(run_id=run.pk).pk)
+
+
 def main() -> None:
     """Read one question a line, `{"ask": expression, "given": {…}}`, and answer each with one line of JSON."""
     import django
@@ -32,7 +47,8 @@ def main() -> None:
 
     from chat import models
 
-    known: dict[str, Any] = {name: getattr(models, name) for name in models.__all__} | {"add_person": add_person}
+    known: dict[str, Any] = {name: getattr(models, name) for name in models.__all__}
+    known |= {"add_person": add_person, "ask_people": ask_people}
     for line in sys.stdin:
         question = json.loads(line)
         try:

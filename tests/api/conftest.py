@@ -18,6 +18,7 @@ from rest_framework_simplejwt.tokens import AccessToken
 from chat import stream
 from chat.actions import attempts, claims, workers
 from chat.actions.attempts import Spending
+from chat.actions.questions import Question
 from chat.database import writing
 from chat.models import Agent, Run, User
 
@@ -104,6 +105,9 @@ class WorkerOfATest:
 
     async def answer(self, session_id: str, text: str = "An answer.") -> Run:
         return await self.finish(await self.start(session_id), text)
+
+    async def ask(self, run: Run, *questions: Question) -> Run:
+        return await writing(attempts.interrupt_run, run, questions, Spending("demo", 1, 2))
 
     async def fail(self, run: Run) -> Run:
         error = {"code": "llm_timeout", "message": "It took too long.", "temporary": True}

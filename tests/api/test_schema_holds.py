@@ -54,10 +54,12 @@ def place(workshop: Workshop) -> Iterator[Place]:
         def new_ids(path: str) -> dict[str, str]:
             """Make what a path names."""
             ids = {"user_id": eve.user_id, "name": "assistant"}
-            if "{session_id}" in path or "{run_id}" in path:
+            if any(name in path for name in ("{session_id}", "{run_id}", "{interrupt_id}")):
                 ids["session_id"] = ask("POST", "/api/sessions/", {"title": "Plans"})["session_id"]
                 said = ask("POST", f"/api/sessions/{ids['session_id']}/messages/", {"content": "hello"})
                 ids["run_id"] = said["run_id"]
+            if "{interrupt_id}" in path:
+                ids["interrupt_id"] = stack.ask("ask_people(session_id)", session_id=ids["session_id"])
             if "{key_id}" in path:
                 ids["key_id"] = ask("POST", "/api/api-keys/", {"name": "x"})["key_id"]
             return ids
@@ -105,6 +107,6 @@ def test_nothing_breaks_and_every_answer_has_its_shape(who: str, place: Place) -
         assert statuses["GET /api/sessions/"] == {401}
     else:
         fine = {name for name, seen in statuses.items() if min(seen) < 300}
-        assert {"GET /api/sessions/", "GET /api/me/", "GET /api/api-keys/"} <= fine
+        assert {"GET /api/sessions/", "GET /api/me/", "GET /api/api-keys/", "GET /api/interrupts/"} <= fine
         of_a_session = {name for name in fine if "{session_id}" in name or "{run_id}" in name or "{key_id}" in name}
         assert len(of_a_session) > 8 if who == "ada" else not of_a_session

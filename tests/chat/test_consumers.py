@@ -18,11 +18,12 @@ from rest_framework_simplejwt.tokens import AccessToken
 
 from chat import auth, consumers, failpoints, limits, stream
 from chat import writer as writer_module
-from chat.actions import members, runs, sessions
+from chat.actions import attempts, members, runs, sessions
+from chat.actions.questions import Question
 from chat.consumers import ChatConsumer
 from chat.database import reading, writing
 from chat.hub import hubs
-from chat.models import User
+from chat.models import Interrupt, User
 from chat.protocol.commands import NewMember, NewSession
 from chat.routing import websocket_urlpatterns
 from chatproject.asgi import application
@@ -309,6 +310,12 @@ async def test_a_sign_out_closes_the_sockets_of_its_cookie(talk: Talk, watchful:
 # --- commands ---------------------------------------------------------------------------------------------------------
 
 
+def ask(talk: Talk) -> Interrupt:
+    """Have the run that waits first ask people which order is meant."""
+    run = attempts.interrupt_run(talk.claim(), [Question("question", "Which order?")])
+    return Interrupt.objects.get(run_id=run.pk)
+
+
 async def test_every_command_is_answered_once_with_its_shape(talk: Talk) -> None:
     session_id = str(talk.pk)
     async with socket_of(talk.ada) as socket:
@@ -334,10 +341,13 @@ async def test_every_command_is_answered_once_with_its_shape(talk: Talk) -> None
         retried = await socket.ok("run.retry", run_id=other["run_id"])
         assert set(retried) == {"run_id", "status"} and retried["status"] == "queued"
 
-        assert (
-            await socket.refused("interrupt.resolve", interrupt_id=str(uuid4()), answer={"approved": True})
-            == "not_found"
-        )
+        unknown = await socket.refused("interrupt.resolve", interrupt_id=str(uuid4()), answer={"approved": True})
+        assert unknown == "not_found"
+        asked = await act(ask, talk)
+        resolved = await socket.ok("interrupt.resolve", interrupt_id=str(asked.pk), answer={"text": "7"})
+        assert resolved == {"interrupt_id": str(asked.pk), "run_id": str(asked.run_id)}
+        late = await socket.refused("interrupt.resolve", interrupt_id=str(asked.pk), answer={"text": "8"})
+        assert late == "already_resolved"
         assert await socket.ok("typing", session_id=session_id, active=True) == {}
         pong = await socket.ask("ping")
         assert (pong["type"], pong["data"]) == ("pong", {})
@@ -350,6 +360,7 @@ async def test_every_command_is_answered_once_with_its_shape(talk: Talk) -> None
 
 async def test_what_is_not_yours_is_not_there(talk: Talk, eve: User) -> None:
     said = await act(talk.post, "Private")
+    asked = await act(ask, talk)
     async with socket_of(eve) as socket:
         session_id, run_id = str(talk.pk), str(said.run_id)
         for command in (
@@ -360,6 +371,7 @@ async def test_what_is_not_yours_is_not_there(talk: Talk, eve: User) -> None:
             {"kind": "run.cancel", "run_id": run_id},
             {"kind": "run.retry", "run_id": run_id},
             {"kind": "run.move", "run_id": run_id, "before": None},
+            {"kind": "interrupt.resolve", "interrupt_id": str(asked.pk), "answer": {"text": "7"}},
             {"kind": "typing", "session_id": session_id, "active": True},
         ):
             assert await socket.refused(**command) == "not_found", command
@@ -369,12 +381,14 @@ async def test_what_is_not_yours_is_not_there(talk: Talk, eve: User) -> None:
 async def test_a_viewer_reads_and_does_not_write(talk: Talk) -> None:
     await act(members.add_member, talk.ada, talk.pk, NewMember(username="ben", role="viewer"))
     said = await act(talk.post, "Look")
+    asked = await act(ask, talk)
     async with socket_of(talk.ben) as socket:
         subscribed = await socket.ok("session.subscribe", session_id=str(talk.pk), after=0)
         assert subscribed["session"]["my_role"] == "viewer"
         for kind, data in (
             ("message.send", {"session_id": str(talk.pk), "content": "Hello"}),
             ("run.cancel", {"run_id": str(said.run_id)}),
+            ("interrupt.resolve", {"interrupt_id": str(asked.pk), "answer": {"text": "7"}}),
             ("typing", {"session_id": str(talk.pk), "active": True}),
         ):
             assert await socket.refused(kind, **data) == "not_allowed"
