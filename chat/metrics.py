@@ -100,6 +100,7 @@ SESSIONS = _counter("chat_sessions_total", "Sessions that were begun.")
 SESSION_MESSAGES = _histogram("chat_session_messages", "People's messages in a session when it ended.", MANY)
 RUNS = _counter("chat_runs_total", "Runs that ended.", "outcome", "code")
 RESTARTS = _counter("chat_run_restarts_total", "Runs that were put back.", "reason")
+INTERRUPTS = _counter("chat_interrupts_total", "Questions to people that were settled, by how.", "status")
 RUN_WAIT = _histogram("chat_run_wait_seconds", "From a run's place in the queue to its first claim.", SLOW)
 ANSWER = _histogram("chat_answer_seconds", "From a run's claim to its end.", SLOW, "outcome")
 
@@ -132,6 +133,8 @@ READY = Reading("chat_ready", "Whether it answers, 1 or 0.", "check")
 RUNS_QUEUED = Reading("chat_runs_queued", "Runs that wait.")
 RUNS_RUNNING = Reading("chat_runs_running", "Runs in progress.")
 OLDEST_QUEUED = Reading("chat_oldest_queued_seconds", "How long the run at the head has waited; 0 = none.")
+INTERRUPTS_OPEN = Reading("chat_interrupts_open", "Questions that wait for people.")
+OLDEST_INTERRUPT = Reading("chat_oldest_interrupt_seconds", "How long the oldest of them has waited; 0 = none.")
 WORKERS = Reading("chat_workers", "Workers whose lease holds.")
 
 
@@ -148,6 +151,8 @@ def count_events(events: Iterable[Any]) -> None:
             SESSIONS.inc()
         elif kind == "run.restarted":
             RESTARTS.labels(data["reason"]).inc()
+        elif kind == "interrupt.resolved":
+            INTERRUPTS.labels(data["status"]).inc()
         elif kind == "run.started":
             if data["attempt"] == 1:
                 RUN_WAIT.observe(_between(data["queued_at"], data["started_at"]))

@@ -62,8 +62,7 @@ def sweep(runtime: "Runtime") -> None:
             if attempts.put_back(run, "worker_lost", *shown_by(run), stuck=True):
                 metrics.SWEPT.labels("stuck").inc()
                 log.error("run %s hung in attempt %s", run.pk, run.attempt)
-    if expired := interrupts.expire_interrupts():
-        metrics.SWEPT.labels("expired").inc(expired)
+    interrupts.expire_interrupts()
     for session_id in claims.claimable_sessions(0 if stream.outbox.is_broken else OVERDUE_S):
         metrics.SWEPT.labels("waiting").inc()
         runtime.spawn(runtime.look_at(session_id))

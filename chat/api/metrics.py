@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from datetime import datetime
 from functools import cache
 from typing import Any
 
@@ -20,7 +21,7 @@ from chat.api.doors import Door
 from chat.api.health import readiness
 from chat.database import Pool
 from chat.errors import NotFound, Unavailable
-from chat.models import Run, Worker
+from chat.models import Interrupt, Run, Worker
 
 log = logging.getLogger(__name__)
 
@@ -88,13 +89,20 @@ def _ask_table() -> dict[str, float]:
     rows = {
         row["status"]: row for row in open_runs.values("status").annotate(count=Count("pk"), since=Min("queued_at"))
     }
+    asked = Interrupt.objects.open().aggregate(count=Count("pk"), since=Min("created_at"))
     queued, running = rows.get(Run.Status.QUEUED), rows.get(Run.Status.RUNNING)
     return {
         "queued": queued["count"] if queued else 0,
         "running": running["count"] if running else 0,
-        "oldest": max(0.0, (timezone.now() - queued["since"]).total_seconds()) if queued else 0,
+        "oldest": _age_s(queued["since"]) if queued else 0,
+        "asked": asked["count"],
+        "oldest_asked": _age_s(asked["since"]) if asked["since"] else 0,
         "workers": Worker.objects.alive().count(),
     }
+
+
+def _age_s(since: datetime) -> float:
+    return max(0.0, (timezone.now() - since).total_seconds())
 
 
 @cache
@@ -107,4 +115,6 @@ metrics.READY.read_by(table.ready)
 metrics.RUNS_QUEUED.read_by(table.reader("queued"))
 metrics.RUNS_RUNNING.read_by(table.reader("running"))
 metrics.OLDEST_QUEUED.read_by(table.reader("oldest"))
+metrics.INTERRUPTS_OPEN.read_by(table.reader("asked"))
+metrics.OLDEST_INTERRUPT.read_by(table.reader("oldest_asked"))
 metrics.WORKERS.read_by(table.reader("workers"))

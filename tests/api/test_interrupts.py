@@ -9,9 +9,11 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from chat import metrics
 from chat.actions import interrupts
 from chat.actions.questions import Question
-from chat.database import writing
+from chat.api.metrics import _ask_table
+from chat.database import reading, writing
 from chat.models import Agent, Interrupt, Message, Run, User
 from tests.api.conftest import Caller, Row, WorkerOfATest
 from tests.fold import ROW_KEYS
@@ -233,3 +235,20 @@ async def test_a_cancelled_run_asks_no_more(ada: Caller, worker: WorkerOfATest) 
     assert await inbox(ada) == [] and await inbox(ada, "?status=withdrawn") == [asked]
     assert await ada.refused("POST", resolve_path(asked), {"answer": {"approved": True}}) == (409, "already_resolved")
     assert (await ada.get(f"/api/sessions/{session_id}/"))["interrupts"] == []
+
+
+async def test_operators_see_how_many_questions_wait_and_how_they_end(ada: Caller, worker: WorkerOfATest) -> None:
+    def settled() -> dict[str, float]:
+        statuses = ("resolved", "expired", "withdrawn")
+        return {one: metrics.INTERRUPTS.labels(one)._value.get() for one in statuses}
+
+    before = settled()
+    assert (await reading(_ask_table))["asked"] == 0
+    _, [asked, _] = await asks(ada, worker, REFUND, WHICH)
+    table = await reading(_ask_table)
+    assert table["asked"] == 2 and 0 < table["oldest_asked"] < 60
+    await ada.post(resolve_path(asked), {"answer": {"approved": False}})
+    await ada.post(f"/api/runs/{(await Run.objects.aget()).pk}/cancel/")
+    table = await reading(_ask_table)
+    assert table["asked"] == table["oldest_asked"] == 0
+    assert settled() == {**before, "resolved": before["resolved"] + 1, "withdrawn": before["withdrawn"] + 1}
