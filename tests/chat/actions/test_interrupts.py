@@ -288,10 +288,19 @@ def test_an_approval_is_bound_to_exactly_what_was_shown(talk: Talk) -> None:
 
 
 def test_a_hash_is_of_what_is_said_and_not_of_how_it_is_written() -> None:
-    assert args_hash("t", {"a": 1, "b": [{"c": 2.0, "d": None}]}) == args_hash(
-        "t", {"b": [{"d": None, "c": 2}], "a": 1}
-    )
-    different = [{"a": 1}, {"a": "1"}, {"a": True}, {"a": 1.5}, {"a": [1]}, {"b": 1}, {}, {"a": None}]
+    one: dict[str, Any] = {"a": 1, "b": [{"c": 2.0, "d": None}]}
+    same: dict[str, Any] = {"b": [{"d": None, "c": 2}], "a": 1}
+    assert args_hash("t", one) == args_hash("t", same)
+    different: list[dict[str, Any]] = [
+        {"a": 1},
+        {"a": "1"},
+        {"a": True},
+        {"a": 1.5},
+        {"a": [1]},
+        {"b": 1},
+        {},
+        {"a": None},
+    ]
     assert len({args_hash("t", args) for args in different} | {args_hash("u", {"a": 1})}) == 9
 
 
