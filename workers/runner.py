@@ -87,11 +87,9 @@ class Attempt:
 
         Raises `LLMError`.
         """
-        # Whoever watches should know that the run has started before the first piece arrives.
         telling = asyncio.ensure_future(asyncio.to_thread(stream.outbox.flush, 0.2))
         self.context = context = await surely(build_context, self.run, by=reading)
         self.run.read = context.read
-        await telling
         agent = self.run.agent
         tools: dict[str, Tool] = await asyncio.to_thread(tools_named, agent.tools) if agent.tools else {}
         self.steps = Steps(self.held, tools)
@@ -110,6 +108,8 @@ class Attempt:
                 except StopAsyncIteration:
                     raise LLMError("llm_empty", "The agent ended without an answer.") from None
                 reply = None
+                if not telling.done():
+                    await telling  # whoever watches should know that the run has started before the first piece arrives
                 if isinstance(one, Delta):
                     self.text.add(one.text)
                 elif isinstance(one, ReasoningDelta):
