@@ -7,6 +7,7 @@ Well or badly, and it writes down what it saw.
     echo · bytes            the last message, word by word; or cut into single bytes (and without [DONE])
     tokens-200@50           exactly 200 numbered tokens, 50 a second (@0, or nothing: as fast as it goes)
     tools-1 · tools-2       one call of the first tool, or two at once, in pieces; after their results: those, in words
+    rounds-3                three rounds of one call each, then their results, in words
     cut-in-call · long-call a connection cut in a call's arguments; a call cut by the length of the answer
     summary-aware           a request for a summary: every sentence it was given; any other: echo
     reasoning               thoughts, then an answer                 surrogates · nul   awkward text
@@ -51,15 +52,19 @@ class Script:
         self.tokens += 1
         return self._chunk({field: text})
 
-    def calls(self, count: int, *, whole: bool = True) -> list[dict[str, Any]]:
+    def calls(self, count: int, *, after: int = 0, whole: bool = True) -> list[dict[str, Any]]:
         """Calls of the first tool, each with its number, in pieces that take turns."""
         opened, middle, closed = [], [], []
         for index in range(count):
             function = {"name": self.tools[0], "arguments": ""}
-            opened.append({"index": index, "id": f"call-{index + 1}", "type": "function", "function": function})
+            opened.append({"index": index, "id": f"call-{after + index + 1}", "type": "function", "function": function})
             middle.append({"index": index, "function": {"arguments": '{"number"'}})
-            closed.append({"index": index, "function": {"arguments": f": {index + 1}}}"}})
+            closed.append({"index": index, "function": {"arguments": f": {after + index + 1}}}"}})
         return [self._chunk({"tool_calls": [call]}) for call in [*opened, *middle, *(closed if whole else ())]]
+
+    @property
+    def _results(self) -> list[str]:
+        return [str(message["content"]) for message in self.messages if message["role"] == "tool"]
 
     def _chunk(self, delta: dict[str, Any], finish: str | None = None) -> dict[str, Any]:
         choice = {"index": 0, "delta": delta, "finish_reason": finish}
@@ -108,9 +113,15 @@ class Script:
                 async for line in self.numbered(None, 200):
                     yield line
             case "tools", found if found and self.messages[-1]["role"] == "tool":
-                results = [message for message in self.messages if message["role"] == "tool"]
-                for message in results:
-                    yield self.text(f"{message['content']}. ")
+                for result in self._results:
+                    yield self.text(f"{result}. ")
+            case "rounds", found if found and len(self._results) < int(found[1]):
+                for line in [*self.calls(1, after=len(self._results)), *self.end(finish="tool_calls")]:
+                    yield line
+                return
+            case "rounds", _:
+                for result in self._results:
+                    yield self.text(f"{result}. ")
             case "tools", found if found:
                 yield self.text("Let me look.")
                 for line in [*self.calls(int(found[1])), *self.end(finish="tool_calls")]:

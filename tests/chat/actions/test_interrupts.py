@@ -162,6 +162,7 @@ def test_an_answer_settles_the_question_and_the_run_goes_on(
     assert talk.types(before) == ["interrupt.resolved", "session.updated", "run.queued"]
     assert rung(redis) == [asked.run_id]
     assert state(talk) == ("active", ["queued"])
+    assert claims.claimable_sessions(0) == [talk.pk], "the sweep finds it too, whoever dies before the ring"
     again = talk.claim()
     assert (again.pk, again.attempt) == (asked.run_id, 2)
 
