@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from chat.actions import attempts, interrupts, runs
-from chat.errors import AlreadyResolved, ChatError, Expired
+from chat.errors import AlreadyResolved, ChatError, Expired, Fenced
 from chat.models import Interrupt, Message, Run
 from tests.chat.actions.test_interrupts import NO, REFUND, WHICH, YES, asks, resolve, state
-from tests.inside import WAIT_S, Talk, Threads, stopped_at, wait_until_blocked
+from tests.inside import WAIT_S, Talk, Threads, failing_at, stopped_at, wait_until_blocked
 
 
 def test_of_many_answers_at_once_one_counts(talk: Talk, threads: Threads) -> None:
@@ -94,6 +94,26 @@ def test_whoever_comes_while_it_is_being_settled_waits_and_finds_it_settled(
         else:
             assert waiting.result(WAIT_S).run.status == "cancelled"
     assert talk.types().count("interrupt.resolved") == 1
+
+
+def test_whoever_dies_after_the_commit_of_an_answer_has_answered(talk: Talk) -> None:
+    [asked] = asks(talk)
+    with failing_at("resolve.committed", SystemExit()), pytest.raises(SystemExit):
+        resolve(talk.ada, asked, YES)
+    with pytest.raises(AlreadyResolved):
+        resolve(talk.ada, asked, YES)
+    assert talk.claim().attempt == 2
+    assert Interrupt.objects.get(pk=asked.pk).resolved_by_id == talk.ada.pk
+
+
+def test_a_worker_that_does_not_hear_that_its_run_asks_asks_once(talk: Talk) -> None:
+    run = talk.start()
+    with failing_at("interrupt.committed", SystemExit()), pytest.raises(SystemExit):
+        attempts.interrupt_run(run, [REFUND])
+    before = talk.last_seq
+    with pytest.raises(Fenced):
+        attempts.interrupt_run(run, [REFUND])
+    assert (talk.last_seq, Interrupt.objects.count()) == (before, 1)
 
 
 def test_answers_sweeps_and_cancels_in_any_order_leave_one_end(talk: Talk, threads: Threads) -> None:
