@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import httpx2
 import pytest
 
 from tests.conftest import NewStack
@@ -206,7 +207,10 @@ async def test_a_question_outlives_every_process_and_is_answered_from_another_de
         await other.open_page(session_id)
         assert page.session["status"] == "interrupted" and page.last_seq == last_seq
         path = f"/api/interrupts/{question['interrupt_id']}/resolve/"
-        await other.post(path, {"answer": {"approved": True}})
+        stack.add_web(CHAT_FAILPOINTS="resolve.committed=exit")
+        async with stack.client(ben, web=2) as unlucky:
+            with pytest.raises(httpx2.TransportError):  # answered, and it dies before it could say so
+                await unlucky.post(path, {"answer": {"approved": True}})
         for one in (phone, other):
             with pytest.raises(Refused, match="already_resolved"):
                 await one.post(path, {"answer": {"approved": False}})
