@@ -7,8 +7,10 @@ Well or badly, and it writes down what it saw.
     echo · bytes            the last message, word by word; or cut into single bytes (and without [DONE])
     tokens-200@50           exactly 200 numbered tokens, 50 a second (@0, or nothing: as fast as it goes)
     tools-1 · tools-2       one call of the first tool, or two at once, in pieces; after their results: those, in words
-    rounds-3                three rounds of one call each, then their results, in words
+    tools-1-then-X          likewise, but asked for the words it first does X
+    obeys                   calls the first tool, and then whatever a result tells it to (the name of a tool, a number)
     cut-in-call · long-call a connection cut in a call's arguments; a call cut by the length of the answer
+    rounds-3                three rounds of one call each, then what they gave, in words
     summary-aware           a request for a summary: every sentence it was given; any other: echo
     reasoning               thoughts, then an answer                 surrogates · nul   awkward text
     stall-after-5           5 tokens, then silence                   never-first-token  silence
@@ -52,19 +54,15 @@ class Script:
         self.tokens += 1
         return self._chunk({field: text})
 
-    def calls(self, count: int, *, after: int = 0, whole: bool = True) -> list[dict[str, Any]]:
-        """Calls of the first tool, each with its number, in pieces that take turns."""
+    def calls(self, count: int, *, whole: bool = True, tool: str = "", number: int = 1) -> list[dict[str, Any]]:
+        """Calls of the first tool, or of another, each with its number, in pieces that take turns."""
         opened, middle, closed = [], [], []
         for index in range(count):
-            function = {"name": self.tools[0], "arguments": ""}
-            opened.append({"index": index, "id": f"call-{after + index + 1}", "type": "function", "function": function})
+            function = {"name": tool or self.tools[0], "arguments": ""}
+            opened.append({"index": index, "id": f"call-{index + 1}", "type": "function", "function": function})
             middle.append({"index": index, "function": {"arguments": '{"number"'}})
-            closed.append({"index": index, "function": {"arguments": f": {after + index + 1}}}"}})
+            closed.append({"index": index, "function": {"arguments": f": {index + number}}}"}})
         return [self._chunk({"tool_calls": [call]}) for call in [*opened, *middle, *(closed if whole else ())]]
-
-    @property
-    def _results(self) -> list[str]:
-        return [str(message["content"]) for message in self.messages if message["role"] == "tool"]
 
     def _chunk(self, delta: dict[str, Any], finish: str | None = None) -> dict[str, Any]:
         choice = {"index": 0, "delta": delta, "finish_reason": finish}
@@ -113,20 +111,27 @@ class Script:
                 async for line in self.numbered(None, 200):
                     yield line
             case "tools", found if found and self.messages[-1]["role"] == "tool":
-                for result in self._results:
-                    yield self.text(f"{result}. ")
-            case "rounds", found if found and len(self._results) < int(found[1]):
-                for line in [*self.calls(1, after=len(self._results)), *self.end(finish="tool_calls")]:
-                    yield line
-                return
-            case "rounds", _:
-                for result in self._results:
-                    yield self.text(f"{result}. ")
+                results = [message for message in self.messages if message["role"] == "tool"]
+                for message in results:
+                    yield self.text(f"{message['content']}. ")
             case "tools", found if found:
                 yield self.text("Let me look.")
                 for line in [*self.calls(int(found[1])), *self.end(finish="tool_calls")]:
                     yield line
                 return
+            case "obeys", _:
+                order = (
+                    re.search(rf"({'|'.join(self.tools)}) (\d+)", asked)
+                    if self.messages[-1]["role"] == "tool"
+                    else None
+                )
+                if order is None and self.messages[-1]["role"] == "tool":
+                    yield self.text("I have done what I was told.")
+                else:
+                    tool, number = (order[1], int(order[2])) if order else ("", 1)
+                    for line in [*self.calls(1, tool=tool, number=number), *self.end(finish="tool_calls")]:
+                        yield line
+                    return
             case "long", _:
                 for line in [*self.calls(1, whole=False), *self.end(finish="length")]:
                     yield line
@@ -163,6 +168,14 @@ class Script:
                 return
             case "empty", _:
                 pass
+            case "rounds", found if found:
+                results = [str(message["content"]) for message in self.messages if message["role"] == "tool"]
+                if len(results) < int(found[1]):
+                    for line in [*self.calls(1, number=len(results) + 1), *self.end(finish="tool_calls")]:
+                        yield line
+                    return
+                for result in results:
+                    yield self.text(f"{result}. ")
             case "summary", _:
                 for word in re.findall(r"\s*\S+", _all_sentences(self.messages) or asked):
                     yield self.text(word)
@@ -240,13 +253,18 @@ class Server:
         model, messages = str(asked["model"]), asked["messages"]
         key = json.dumps([model, messages])
         self.asked[key] += 1
+        named = model
+        if midway := re.fullmatch(r"(tools-\d)-then-(.+)", model):
+            now = messages[-1]["role"] == "tool" and self.asked[key] == 1
+            model = asked["model"] = midway[2] if now else midway[1]
         last |= {"id": next(self.ids), "tokens": 0, "midstream": True}
         self.note(
             "request",
             id=last["id"],
-            model=model,
+            model=named,
             messages=raw,
             tools=asked.get("tools"),
+            tool_choice=asked.get("tool_choice"),
             system=asked.get("system"),
             max_tokens=asked.get("max_tokens"),
             version=headers.get("anthropic-version"),

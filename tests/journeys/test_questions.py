@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -12,30 +11,21 @@ import pytest
 
 from tests.conftest import NewStack
 from tests.connection import Refused, Row
+from tests.deeds import Deeds
 from tests.fold import Fold
 from tests.stack import Stack
 from tests.wire import Client, Person
 
-SWIFT = "demo?tokens_per_s=0&first_token_ms=0"
+
+def done(deeds: Deeds, session_id: str) -> list[int]:
+    """What was really refunded in a session."""
+    return [deed["number"] for deed in deeds.done("refund") if deed["session_id"] == session_id]
 
 
-@pytest.fixture
-def deeds(tools: dict[str, str]) -> Path:
-    """What was really done: a line for each, of its session and number."""
-    Path(tools["DEEDS"]).touch()
-    return Path(tools["DEEDS"])
-
-
-def done(deeds: Path, session_id: str) -> list[int]:
-    lines = (line.split() for line in deeds.read_text().splitlines())
-    return [int(number) for session, number in lines if session == session_id]
-
-
-def new_agent(stack: Stack, llm: str = SWIFT, expires_s: int = 1800) -> str:
-    """An agent that may send, and ask people."""
-    row = {"name": f"doer-{uuid4().hex[:6]}", "mode": "react", "llm": llm, "tools": ["send", "ask_human"]}
-    name: str = stack.ask("Agent.objects.create(**row).name", row=row | {"interrupt_expires_s": expires_s})
-    return name
+def doer(deeds: Deeds, stack: Stack, **columns: Any) -> str:
+    """An agent of a test's own, which may refund and ask people."""
+    tools = ["refund", "ask_human"]
+    return deeds.employ(stack, name=f"doer-{uuid4().hex[:6]}", **({"tools": tools} | columns))
 
 
 async def asked(client: Client, fold: Fold, run_id: str, count: int = 1) -> list[Row]:
@@ -60,49 +50,49 @@ async def said(client: Client, session_id: str, run_id: str) -> str:
     return str(answer["content"])
 
 
-async def test_only_what_is_approved_is_done_and_as_it_was_approved(stack: Stack, ada: Person, deeds: Path) -> None:
+async def test_only_what_is_approved_is_done_and_as_it_was_approved(stack: Stack, ada: Person, deeds: Deeds) -> None:
     async with stack.client(ada, web=0) as client:
-        session_id = await client.new_session(agent=new_agent(stack))
+        session_id = await client.new_session(agent=doer(deeds, stack))
         fold = await client.subscribe(session_id)
 
-        approved = await client.say(session_id, "Please send 7")
+        approved = await client.say(session_id, "Please refund 7")
         [question] = await asked(client, fold, approved)
         assert (question["reason"], question["payload"]["tool"], question["payload"]["args"]) == (
             "approval",
-            "send",
+            "refund",
             {"number": 7},
         )
         assert fold.session["status"] == "interrupted" and not done(deeds, session_id)
         await resolve(client, question, approved=True)
-        assert "sent 7" in await said(client, session_id, approved)
+        assert "refund 7" in await said(client, session_id, approved)
         assert done(deeds, session_id) == [7]
 
-        refused = await client.say(session_id, "Please send 8")
+        refused = await client.say(session_id, "Please refund 8")
         [question] = await asked(client, fold, refused)
         await resolve(client, question, approved=False, reason="Too much")
         assert "Too much" in await said(client, session_id, refused)
 
-        edited = await client.say(session_id, "Please send 9")
+        edited = await client.say(session_id, "Please refund 9")
         [question] = await asked(client, fold, edited)
         for wrong in ({"number": "10"}, {}, {"number": 10, "to": "me"}):
             with pytest.raises(Refused, match="invalid_input"):
                 await resolve(client, question, approved=True, args=wrong)
         await resolve(client, question, approved=True, args={"number": 10})
-        assert "sent 10" in await said(client, session_id, edited)
+        assert "refund 10" in await said(client, session_id, edited)
 
         assert done(deeds, session_id) == [7, 10]
         await client.agrees()
 
 
 async def test_several_questions_of_a_run_are_answered_each_by_whoever_is_first(
-    stack: Stack, ada: Person, ben: Person, deeds: Path
+    stack: Stack, ada: Person, ben: Person, deeds: Deeds
 ) -> None:
     async with stack.client(ada, web=0) as client, stack.client(ben, web=1) as other:
-        session_id = await client.new_session(agent=new_agent(stack))
+        session_id = await client.new_session(agent=doer(deeds, stack))
         await client.post(f"/api/sessions/{session_id}/members/", {"username": ben.username})
         fold = await client.subscribe(session_id)
         await other.subscribe(session_id)
-        run_id = await client.say(session_id, "Please send 1, 2, 3 and 4")
+        run_id = await client.say(session_id, "Please refund 1, 2, 3 and 4")
         questions = await asked(client, fold, run_id, 4)
         inbox = (await other.get("/api/interrupts/"))["results"]
         assert [row["interrupt_id"] for row in reversed(inbox)] == [row["interrupt_id"] for row in questions]
@@ -123,26 +113,26 @@ async def test_several_questions_of_a_run_are_answered_each_by_whoever_is_first(
 
 
 async def test_a_second_and_a_third_question_of_a_run_work_like_the_first(
-    stack: Stack, ada: Person, deeds: Path
+    stack: Stack, ada: Person, deeds: Deeds
 ) -> None:
     async with stack.client(ada) as client:
-        session_id = await client.new_session(agent=new_agent(stack, "openai:rounds-3"))
+        session_id = await client.new_session(agent=doer(deeds, stack, llm="openai:rounds-3"))
         fold = await client.subscribe(session_id)
-        run_id = await client.say(session_id, "Send them one by one, please")
+        run_id = await client.say(session_id, "Refund them one by one, please")
         for number, approved in ((1, True), (2, False), (3, True)):
             await client.until(lambda n=number: len(fold.interrupts) == n, f"question {number}")  # type: ignore[misc]
             [question] = await asked(client, fold, run_id)
             assert (question["payload"]["args"], fold.runs[run_id]["attempt"]) == ({"number": number}, number)
             await resolve(client, question, approved=approved)
         answer = await said(client, session_id, run_id)
-        assert "sent 1" in answer and "refused" in answer and "sent 3" in answer
+        assert "refund 1" in answer and "refused" in answer and "refund 3" in answer
         assert done(deeds, session_id) == [1, 3]
         await client.agrees()
 
 
-async def test_an_agent_asks_what_only_people_know(stack: Stack, ada: Person) -> None:
+async def test_an_agent_asks_what_only_people_know(stack: Stack, ada: Person, deeds: Deeds) -> None:
     async with stack.client(ada) as client:
-        session_id = await client.new_session(agent=new_agent(stack))
+        session_id = await client.new_session(agent=doer(deeds, stack))
         fold = await client.subscribe(session_id)
         run_id = await client.say(session_id, 'Ask a human "Which order?"')
         [question] = await asked(client, fold, run_id)
@@ -153,13 +143,13 @@ async def test_an_agent_asks_what_only_people_know(stack: Stack, ada: Person) ->
 
 
 async def test_what_nobody_answers_counts_as_refused_and_can_be_asked_again(
-    stack: Stack, ada: Person, deeds: Path
+    stack: Stack, ada: Person, deeds: Deeds
 ) -> None:
     async with stack.client(ada) as client:
-        agent = new_agent(stack, expires_s=1)
+        agent = doer(deeds, stack, interrupt_expires_s=1)
         session_id = await client.new_session(agent=agent)
         fold = await client.subscribe(session_id)
-        run_id = await client.say(session_id, "Please send 7")
+        run_id = await client.say(session_id, "Please refund 7")
         [question] = await asked(client, fold, run_id)
         assert "Nobody answered" in await said(client, session_id, run_id)
         with pytest.raises(Refused, match="expired"):
@@ -171,7 +161,7 @@ async def test_what_nobody_answers_counts_as_refused_and_can_be_asked_again(
         again = await client.say(session_id, **notice["data"]["ask_again"])
         [question] = await asked(client, fold, again)
         await resolve(client, question, approved=True)
-        assert "sent 7" in await said(client, session_id, again)
+        assert "refund 7" in await said(client, session_id, again)
         assert done(deeds, session_id) == [7]
         await client.agrees()
 
@@ -185,15 +175,15 @@ def restart_everything(stack: Stack) -> None:
 
 
 async def test_a_question_outlives_every_process_and_is_answered_from_another_device(
-    new_stack: NewStack, tools: dict[str, str], deeds: Path
+    new_stack: NewStack, deeds: Deeds
 ) -> None:
-    stack = new_stack(webs=2, env=tools)
+    stack = new_stack(webs=2, env=deeds.env)
     ada, ben = stack.person("ada"), stack.person("ben")
     async with stack.client(ada, web=0) as desk:
-        session_id = await desk.new_session(agent=new_agent(stack))
+        session_id = await desk.new_session(agent=doer(deeds, stack))
         await desk.post(f"/api/sessions/{session_id}/members/", {"username": ben.username})
         fold = await desk.subscribe(session_id)
-        run_id = await desk.say(session_id, "Please send 7")
+        run_id = await desk.say(session_id, "Please refund 7")
         [question] = await asked(desk, fold, run_id)
         behind = await desk.say(session_id, "And now?")
         await desk.agrees()
@@ -214,7 +204,7 @@ async def test_a_question_outlives_every_process_and_is_answered_from_another_de
         for one in (phone, other):
             with pytest.raises(Refused, match="already_resolved"):
                 await one.post(path, {"answer": {"approved": False}})
-        assert "sent 7" in await said(phone, session_id, run_id)
+        assert "refund 7" in await said(phone, session_id, run_id)
         assert (await phone.ended(session_id, behind))[0]["status"] == "succeeded"
         assert done(deeds, session_id) == [7]
         await other.ended(session_id, run_id, behind)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.workers.tools.installed import install
+from tests.installed import install
 from workers.tools.registry import load_tools, tools_named
 
 WEATHER = '''
