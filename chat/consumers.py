@@ -322,8 +322,7 @@ class ChatConsumer(AsyncConsumer):
         self._ok(command, outcome.as_data())
 
     async def _resolve_interrupt(self, command: Command) -> None:
-        resolve = interrupts.resolve_interrupt
-        settled = await writing(resolve, self.user, command.data.interrupt_id, command.data.answer)
+        settled = await interrupts.answer_interrupt(self.user, command.data.interrupt_id, command.data.answer)
         self._ok(command, settled.as_resolved())
 
     async def _typing(self, command: Command) -> None:

@@ -8,7 +8,7 @@ from chat.actions import interrupts
 from chat.api.answers import Answer, raises
 from chat.api.doors import Door
 from chat.api.pages import PageQuery, page
-from chat.database import reading, writing
+from chat.database import reading
 from chat.errors import AlreadyResolved, Expired
 from chat.models import Interrupt, User
 from chat.protocol.commands import Resolution
@@ -29,7 +29,7 @@ class Resolve(Door):
     @raises(AlreadyResolved, Expired)
     async def post(self, interrupt_id: UUID, body: Resolution) -> Answer[ResolvedData]:
         """Answer a question. The first answer counts; its run goes on when nothing that it asked is open any more."""
-        settled = await writing(interrupts.resolve_interrupt, self.user, interrupt_id, body.answer)
+        settled = await interrupts.answer_interrupt(self.user, interrupt_id, body.answer)
         return Answer(settled.as_resolved())
 
 
