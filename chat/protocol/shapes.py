@@ -173,8 +173,8 @@ class InterruptData(TypedDict):
     run_id: Id
     reason: Annotated[str, one_of("approval", "question", "choice")]
     prompt: str
-    payload: dict[str, Any]
-    answer_schema: dict[str, Any]
+    payload: dict[str, Any]  # of an approval: tool, args, args_schema (to edit them by); of a choice: choices
+    answer_schema: dict[str, Any]  # of the whole answer; empty: whatever its reason allows
     status: Annotated[str, one_of("open", "resolved", "expired", "withdrawn")]
     answer: dict[str, Any] | None
     resolved_by: Id | None
