@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
 import pytest
-from django.utils import timezone
 from pydantic import TypeAdapter
 
-from chat import stream
 from chat.actions import attempts, claims, interrupts, members, runs, sessions
 from chat.actions.questions import Question, args_hash
 from chat.actions.usage import Spending
-from chat.errors import AlreadyResolved, Conflict, Expired, InvalidInput, NotAllowed, NotFound
-from chat.models import Agent, ChatSession, Interrupt, Message, Run, User
-from chat.protocol.commands import Answer, NewMember, NewMessage
-from tests.inside import Talk, new_talk, rung, told
+from chat.errors import AlreadyResolved, Conflict, InvalidInput, NotAllowed, NotFound
+from chat.models import ChatSession, Interrupt, Run, User
+from chat.protocol.commands import Answer, NewMember
+from tests.inside import Talk, rung
 
 SCHEMA = {
     "type": "object",
@@ -53,87 +50,6 @@ def resolve(user: User, asked: Interrupt, answer: dict[str, Any], **more: Any) -
 def state(talk: Talk) -> tuple[str, list[str]]:
     statuses = Run.objects.filter(session_id=talk.pk).order_by("position").values_list("status", flat=True)
     return ChatSession.objects.get(pk=talk.pk).status, list(statuses)
-
-
-# --- asking -----------------------------------------------------------------------------------------------------------
-
-
-def test_a_run_that_asks_ends_its_attempt_and_waits(talk: Talk) -> None:
-    run = talk.start()
-    before = talk.last_seq
-    attempts.interrupt_run(run, [REFUND, WHICH], Spending("demo", 3, 2))
-    now = Run.objects.get(pk=run.pk)
-    assert (now.status, now.attempt, now.worker_id, now.slot, now.answer_id) == ("interrupted", 1, None, None, None)
-    assert (now.drafts, now.llm, now.input_tokens, now.output_tokens) == ([], "demo", 3, 2)
-    assert now.interrupted_at is not None
-    assert talk.types(before) == ["interrupt.opened", "interrupt.opened", "session.updated", "run.interrupted"]
-    assert state(talk) == ("interrupted", ["interrupted"])
-    assert [row.prompt for row in Interrupt.objects.in_order()] == ["Refund order 7?", "Which order?"]
-
-
-def test_a_question_expires_when_its_agent_says_so(talk: Talk) -> None:
-    [asked] = asks(talk)
-    assert asked.expires_at is not None
-    assert asked.expires_at - asked.created_at == timedelta(minutes=30)
-    resolve(talk.ada, asked, YES)
-    attempts.finish_run(talk.claim(), "Done.")
-    Agent.objects.filter(name=Agent.DEFAULT).update(interrupt_expires_s=0)
-    assert asks(talk)[0].expires_at is None
-
-
-def test_what_has_lost_its_claim_asks_nothing(talk: Talk) -> None:
-    run = talk.start()
-    attempts.put_back(run, "drained")
-    with pytest.raises(attempts.Fenced):
-        attempts.interrupt_run(run, [REFUND])
-    assert not Interrupt.objects.exists()
-
-
-def test_what_still_comes_of_the_attempt_that_asked_is_refused(talk: Talk, redis: Any) -> None:
-    run = talk.start()
-    told()
-    redis.set(stream.draft_key(talk.pk, run.answer_id), "so far")
-    attempts.interrupt_run(run, [REFUND])
-    told()
-    assert redis.hget(stream.fence_key(talk.pk, run.pk), "a") == b"2"
-    assert not redis.keys("chat:draft:*")
-
-
-def test_a_run_that_asks_nothing_would_wait_for_ever(talk: Talk) -> None:
-    with pytest.raises(AssertionError):
-        attempts.interrupt_run(talk.start(), [])
-
-
-@pytest.mark.parametrize("choices", [[], ["a", "a"], [""], ["a" * 201], [1]])
-def test_a_choice_that_nobody_can_make_is_not_offered(choices: list[Any]) -> None:
-    with pytest.raises(AssertionError):
-        Question("choice", "Which?", {"choices": choices})
-
-
-def test_nothing_behind_a_question_starts_and_its_slot_is_free(talk: Talk, settings: Any) -> None:
-    settings.CHAT_RUNS_PER_USER = 1
-    other = new_talk(talk.ada, talk.ben, talk.worker_id)
-    asks(talk)
-    talk.queue("behind it")
-    held = other.queue()
-    assert claims.claim_run(talk.worker_id, talk.pk) is None
-    assert claims.claimable_sessions(0) == [other.pk]
-    assert other.claim().pk == held.pk
-
-
-def test_who_asks_rings_for_whoever_waited_for_the_slot(talk: Talk, settings: Any, redis: Any) -> None:
-    settings.CHAT_RUNS_PER_USER = 1
-    other = new_talk(talk.ada, talk.ben, talk.worker_id)
-    run, held = talk.start(), other.queue()
-    rung(redis)
-    attempts.interrupt_run(run, [REFUND])
-    assert rung(redis) == [held.pk]
-
-
-def test_no_sweep_takes_a_run_that_asks_for_lost(talk: Talk, settings: Any) -> None:
-    asks(talk)
-    settings.CHAT_LEASE_S = 0
-    assert attempts.lost_runs() == [] and attempts.stuck_runs(0) == []
 
 
 # --- answering --------------------------------------------------------------------------------------------------------
@@ -343,110 +259,3 @@ def test_a_run_that_asks_is_not_asked_for_again(talk: Talk) -> None:
     [asked] = asks(talk)
     with pytest.raises(Conflict):
         runs.retry_run(talk.ada, asked.run_id)
-
-
-# --- taking back ------------------------------------------------------------------------------------------------------
-
-
-def test_a_cancel_takes_back_what_the_run_asks(talk: Talk) -> None:
-    first, second = asks(talk, REFUND, WHICH)
-    resolve(talk.ada, first, YES)
-    before = talk.last_seq
-    runs.cancel_run(talk.ben, first.run_id)
-    assert talk.types(before) == ["interrupt.resolved", "session.updated", "run.cancelled"]
-    assert state(talk) == ("waiting", ["cancelled"])
-    now = Interrupt.objects.get(pk=second.pk)
-    assert (now.status, now.answer, now.resolved_by_id) == ("withdrawn", None, None)
-    assert Interrupt.objects.get(pk=first.pk).status == "resolved", "what was answered stays answered"
-    with pytest.raises(AlreadyResolved):
-        resolve(talk.ada, second, {"text": "7"})
-
-
-def test_what_was_cancelled_while_it_asked_asks_anew_when_it_is_asked_for_again(talk: Talk) -> None:
-    [asked] = asks(talk)
-    runs.cancel_run(talk.ada, asked.run_id)
-    again = runs.retry_run(talk.ada, asked.run_id).run
-    attempts.interrupt_run(talk.claim(), [REFUND])
-    assert Interrupt.objects.open().get().run_id == again.pk
-
-
-# --- nobody answers ---------------------------------------------------------------------------------------------------
-
-
-def test_what_nobody_answered_is_settled_told_and_the_run_goes_on(talk: Talk, redis: Any) -> None:
-    first, second = asks(talk, REFUND, WHICH, content="Refund my order", in_time=False)
-    rung(redis)
-    before = talk.last_seq
-    assert interrupts.expire_interrupts() == 1
-    assert talk.types(before) == [
-        "interrupt.resolved",
-        "interrupt.resolved",
-        "message.created",
-        "session.updated",
-        "run.queued",
-    ]
-    statuses = Interrupt.objects.in_order().values_list("status", "answer", "resolved_by")
-    assert list(statuses) == [("expired", None, None)] * 2
-    assert rung(redis) == [first.run_id]
-    notice = Message.objects.get(kind="notice")
-    assert (notice.role, notice.run_id, notice.author["kind"]) == ("system", first.run_id, "system")
-    assert "Refund order 7?" in notice.content and "Which order?" in notice.content
-    assert notice.data["interrupt_ids"] == [str(first.pk), str(second.pk)]
-    assert talk.claim().attempt == 2
-    assert interrupts.expire_interrupts() == 0
-
-
-def test_the_notice_says_what_to_send_to_be_asked_again(talk: Talk) -> None:
-    asks(talk, content="Refund my order", in_time=False)
-    interrupts.expire_interrupts()
-    attempts.finish_run(talk.claim(), "Nobody allowed it.")
-    again = NewMessage(**Message.objects.get(kind="notice").data["ask_again"])
-    assert (again.content, again.agent) == ("Refund my order", Agent.DEFAULT)
-    talk.post(**again.model_dump(exclude_unset=True))
-    attempts.interrupt_run(talk.claim(), [REFUND])
-    resolve(talk.ada, Interrupt.objects.open().get(), YES)
-
-
-def test_what_still_has_time_is_left_open(talk: Talk) -> None:
-    asks(talk)
-    other = new_talk(talk.ada, talk.ben, talk.worker_id)
-    expired = asks(other, in_time=False)
-    Agent.objects.filter(name=Agent.DEFAULT).update(interrupt_expires_s=0)
-    for_ever = new_talk(talk.ada, talk.ben, talk.worker_id)
-    asks(for_ever)
-    assert interrupts.expire_interrupts() == 1
-    assert Interrupt.objects.get(status="expired").pk == expired[0].pk
-    assert Interrupt.objects.open().count() == 2
-
-
-def test_one_that_expires_leaves_the_run_waiting_for_the_other(talk: Talk, redis: Any) -> None:
-    first, second = asks(talk, REFUND, WHICH)
-    soon = timezone.now() - timedelta(seconds=1)
-    Interrupt.objects.filter(pk=first.pk).update(expires_at=soon)
-    rung(redis)
-    interrupts.expire_interrupts()
-    assert state(talk) == ("interrupted", ["interrupted"]) and not rung(redis)
-    resolve(talk.ada, second, {"text": "7"})
-    assert rung(redis) == [first.run_id]
-
-
-def test_an_answer_that_comes_too_late_is_none_whether_a_sweep_came_by_or_not(talk: Talk) -> None:
-    [asked] = asks(talk, in_time=False)
-    for _ in range(2):
-        with pytest.raises(Expired):
-            resolve(talk.ada, asked, YES)
-        interrupts.expire_interrupts()
-    assert Interrupt.objects.get(pk=asked.pk).answer is None
-
-
-def test_nothing_expires_in_a_session_that_vanishes(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
-    asks(talk, in_time=False)
-    locked = interrupts.locked
-
-    def delete_first(session_id: Any, *also: Any) -> Any:
-        monkeypatch.setattr(interrupts, "locked", locked)
-        sessions.delete_session(talk.ada, session_id)
-        return locked(session_id, *also)
-
-    monkeypatch.setattr(interrupts, "locked", delete_first)
-    assert interrupts.expire_interrupts() == 0
