@@ -295,8 +295,8 @@ class ChatConsumer(AsyncConsumer):
         self._ok(command, {})
 
     async def _send_message(self, command: Command) -> None:
-        posted = await writing(messages.post_message, self.user, command.data.session_id, command.data)
-        if not posted.duplicate:
+        posted = await messages.send_message(self.user, command.data.session_id, command.data)
+        if not (posted.duplicate or posted.joined):
             metrics.display.start(posted.run_id, self._asked_at)
         self._ok(command, posted.as_data())
 
@@ -305,7 +305,7 @@ class ChatConsumer(AsyncConsumer):
         self._ok(command, {})
 
     async def _cancel_run(self, command: Command) -> None:
-        outcome = await writing(runs.cancel_run, self.user, command.data.run_id)
+        outcome = await runs.stop_run(self.user, command.data.run_id)
         session_id = outcome.run.session_id
         # A socket that follows the session is told of the end before it is told ok.
         await hubs.apply(session_id, outcome.frames)
@@ -314,7 +314,7 @@ class ChatConsumer(AsyncConsumer):
         self._ok(command, outcome.as_data())
 
     async def _retry_run(self, command: Command) -> None:
-        outcome = await writing(runs.retry_run, self.user, command.data.run_id)
+        outcome = await runs.ask_again(self.user, command.data.run_id)
         self._ok(command, outcome.as_data())
 
     async def _move_run(self, command: Command) -> None:

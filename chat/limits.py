@@ -4,6 +4,8 @@ import hashlib
 import threading
 import time
 from collections import defaultdict, deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from uuid import uuid4
 
@@ -105,6 +107,16 @@ def give_back(spent: Spent | None) -> None:
         if window:
             _windows[spent.key] = deque(one for one in window if one[1] != spent.token)
     stream.outbox.put(spent.key, lambda pipe: pipe.zrem(spent.key, spent.token))
+
+
+@contextmanager
+def unless_it_fails(spent: Spent | None) -> Iterator[None]:
+    """Give back what was spent on something where that fails."""
+    try:
+        yield
+    except Exception:
+        give_back(spent)
+        raise
 
 
 def hold_socket(user_id: object, socket_id: str) -> None:

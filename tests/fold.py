@@ -16,11 +16,12 @@ Frame = dict[str, Any]
 Row = dict[str, Any]
 
 _KEYS = {
-    "session": "session_id title status agent incident_id parent_id metadata my_role last_seq created_at updated_at",
+    "session": "session_id title status agent incident_id parent_id metadata on_busy my_role last_seq created_at"
+    " updated_at",
     "message": "message_id session_id run_id parent_id key role author kind category content data attachments"
     " created_at updated_at deleted_at",
-    "run": "run_id session_id message_id status position attempt crashes agent llm fallback_status usage error"
-    " queued_at started_at interrupted_at succeeded_at failed_at cancelled_at",
+    "run": "run_id session_id message_id question_id status position attempt crashes agent llm fallback_status usage"
+    " error queued_at started_at interrupted_at succeeded_at failed_at cancelled_at",
     "interrupt": "interrupt_id session_id run_id reason prompt payload answer_schema status answer resolved_by"
     " expires_at created_at",
 }

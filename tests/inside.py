@@ -179,7 +179,7 @@ def agrees(talk: Talk) -> None:
     fold = Fold(str(talk.pk))
     for event in talk.log():
         fold.feed(event.as_frame().data_for(reader))
-    rows = Message.objects.filter(session_id=talk.pk).order_by("seq")
+    rows = Message.objects.shown().filter(session_id=talk.pk).order_by("seq")
     rows_of_runs = {str(run.pk): run.as_data() for run in Run.objects.filter(session_id=talk.pk)}
     shown = {
         **session.as_data("owner"),

@@ -1,6 +1,6 @@
 """From a session to what the LLM reads: instructions, a summary of what is old, and the newest talk that fits."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ from django.db.models import Q, QuerySet
 from chat import tracing
 from chat.errors import Fenced
 from chat.models import ChatSession, Message, Run
-from chat.prepared import Given, Prepared
+from chat.prepared import Given, Prepared, together
 from workers.llm.base import SUMMARY_HEADING, Prompt, Said, estimate_tokens
 
 LINES_MAX = 2000  # of talk looked at, whatever the budget
@@ -26,6 +26,7 @@ class Context:
     prompt: Prompt
     is_crowded: bool  # the unsummarised talk nears the budget: time for a summary
     read: dict[str, Any]  # what the prompt was made of, by reference: for whoever asks later
+    joined: dict[int, tuple[Said, ...]]  # what people sent while it was answered, by the step that read it; not step 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,24 +39,28 @@ class Line:
 @tracing.spanned("context")
 def build_context(run: Run) -> Context:
     """Collect what an LLM is told for a run. In a database thread. Raises `Fenced` where the session was deleted."""
-    session = _SUMMARY.first(pk=run.session_id)
-    if session is None:
+    session, joined = _SUMMARY.ask(pk=run.session_id), _JOINED.ask(run_id=run.pk)
+    together(session, joined)
+    if session.first is None:
         raise Fenced
-    summary, summary_seq = session
+    summary, summary_seq = session.first
     instructions = run.agent.instructions
     if summary:
         instructions = f"{instructions}\n\n{SUMMARY_HEADING}\n{summary}\n".lstrip()
     ask = run.message  # it came with the claim, and nobody changes what is being answered
-    asked = _line(ask.role, ask.content, ask.data, ask.seq)
-    room = settings.CHAT_CONTEXT_TOKENS - estimate_tokens(instructions) - asked.tokens
+    by_step: dict[int, list[Line]] = {0: [_line(ask.role, ask.content, ask.data, ask.seq)]}
+    for step, *said in joined.rows:
+        by_step.setdefault(step or 0, []).append(_line(Message.Role.USER, *said))
+    asked = by_step.pop(0)
+    spent = question_tokens = sum(line.tokens for lines in (asked, *by_step.values()) for line in lines)
+    room = settings.CHAT_CONTEXT_TOKENS - estimate_tokens(instructions) - question_tokens
     kept: list[Line] = []
-    spent = asked.tokens
     for line in talk_before(run, summary_seq):  # read only as far as it fits
         spent += line.tokens
-        if spent - asked.tokens > room:
+        if spent - question_tokens > room:
             break
         kept.append(line)
-    lines = (*reversed(kept), asked)
+    lines = (*reversed(kept), *asked)
     return Context(
         Prompt(instructions, tuple(line.said for line in lines)),
         is_crowded=spent > settings.CHAT_CONTEXT_TOKENS * CROWDED,
@@ -66,18 +71,25 @@ def build_context(run: Run) -> Context:
             "seqs": [line.seq for line in lines],
             "tokens": estimate_tokens(instructions) + sum(line.tokens for line in lines),
         },
+        joined={step: tuple(line.said for line in lines) for step, lines in by_step.items()},
     )
+
+
+def joined_lines(messages: Iterable[Message]) -> tuple[Said, ...]:
+    """What people sent while a run was answered, as its LLM reads it."""
+    return tuple(_line(one.role, one.content, one.data, one.seq).said for one in messages)
 
 
 def talk_before(run: Run, summary_seq: int) -> Iterator[Line]:
     """What was said before a run's question and is not in the summary, newest first.
 
     The order is that of the runs: a question that was sent while others waited comes after their answers, although its
-    seq is lower. Interrupted and failed answers are left out, and so is what the run itself asks.
+    seq is lower. Interrupted and failed answers are left out, and so is what the run itself asks, or was told since.
+    The question of a run whose place this one took has the same position, and is older.
 
     Page by page without a snapshot: the runs before this one have ended, so their talk no longer changes.
     """
-    position, seq, left = run.position, -1, LINES_MAX
+    position, seq, left = run.position, run.message.seq, LINES_MAX
     while left > 0:
         page = _TALK.rows(
             session_id=run.session_id,
@@ -107,6 +119,14 @@ def _newest_talk() -> "QuerySet[Message, tuple[str, str, dict[str, Any], int, in
 
 
 _TALK = Prepared(_newest_talk)
+_JOINED = Prepared(
+    lambda: (
+        Message.objects.shown()
+        .filter(run_id=Given("run_id"), joined=True, read_step__isnull=False)
+        .order_by("seq")
+        .values_list("read_step", "content", "data", "seq")
+    )
+)
 _SUMMARY = Prepared(lambda: ChatSession.objects.filter(pk=Given("pk")).values_list("summary", "summary_seq"))
 
 

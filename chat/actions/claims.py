@@ -10,6 +10,7 @@ from django.db.models import Count, Exists, OuterRef, Q
 from django.db.models.functions import Now
 
 from chat import stream
+from chat.actions import joined
 from chat.actions.events import action, locked, on_commit
 from chat.actions.runs import OPEN_RUNS
 from chat.errors import NotFound
@@ -56,7 +57,8 @@ def _claim(worker_id: UUID, session_id: UUID) -> Run | None:
     first = _FIRST_OPEN.ask(session_id=session_id)
     open_runs = OPEN_RUNS.ask(session_id=session_id)
     taken = _TAKEN_SLOTS.ask(session_id=session_id)
-    with locked(session_id, first, open_runs, taken) as log:
+    unread = joined.UNREAD.ask(session_id=session_id)
+    with locked(session_id, first, open_runs, taken, unread) as log:
         run = first.first
         if run is None or run.status != Status.QUEUED:
             return None
@@ -83,6 +85,8 @@ def _claim(worker_id: UUID, session_id: UUID) -> Run | None:
             return None
         for name, value in changes.items():
             setattr(run, name, value)
+        if not run.state and (early := [message for message in unread.rows if message.run_id == run.pk]):
+            joined.tell_read(log, early, step=0)  # with its question
         log.append_event("run.started", run.as_data(), run_id=run.pk)
         on_commit(lambda: stream.raise_fence(run.session_id, run.pk, run.attempt))
         failpoint("claim.commit")

@@ -1,6 +1,6 @@
 """What people do with a run: cancel it, ask for it again, move it in the queue."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Self
@@ -10,11 +10,13 @@ from django.conf import settings
 from django.db.models import Exists, OuterRef, QuerySet
 
 from chat import jobs, limits, stream
+from chat.actions import joined
 from chat.actions.events import Log, action, locked, on_commit
 from chat.actions.members import writer
 from chat.actions.questions import withdraw
 from chat.actions.sessions import settle
 from chat.actions.tool_calls import end_calls
+from chat.database import reading, writing
 from chat.errors import Conflict, InvalidInput, NotFound, SessionClosed, TooManyWaiting
 from chat.failpoints import failpoint
 from chat.models import ChatSession, Message, Run, User
@@ -38,7 +40,7 @@ class Outcome:
 
 _VISIBLE = Prepared(lambda: Run.objects.filter(session__members__user=Given("user_id"), pk=Given("pk")))
 _ANY = Prepared(lambda: Run.objects.filter(pk=Given("pk")))
-_NOW = Prepared(lambda: Run.objects.select_related("agent").filter(pk=Given("pk")))
+NOW = Prepared(lambda: Run.objects.select_related("agent").filter(pk=Given("pk")))
 _AS_SEEN = Prepared(
     lambda: Run.objects.filter(pk=Given("pk"), status=Given("seen_status"), attempt=Given("seen_attempt"))
 )
@@ -57,20 +59,37 @@ def run_for(user: User, run_id: UUID, *, by_operator: bool = False) -> Run:
 def cancel_run(user: User, run_id: UUID, *, by_operator: bool = False) -> Outcome:
     """Stop a run: after this its log takes nothing more of it. What was shown of the answer is kept."""
     while True:
-        run = run_for(user, run_id, by_operator=by_operator)
-        partial: dict[str, str] = {}
-        if run.status == Status.RUNNING and run.drafts:
-            failpoint("cancel.take")
-            partial = stream.take(run.session_id, run.pk, run.drafts) or {}
-        outcome = _cancel(run, partial)
-        if outcome is not None:
+        seen = see(user, run_id, by_operator=by_operator)
+        if outcome := _cancel(*seen):
             return outcome
+
+
+async def stop_run(user: User, run_id: UUID) -> Outcome:
+    """`cancel_run`, off the loop; Redis is asked where a slow one holds up nobody who writes."""
+    while True:
+        seen = await reading(see, user, run_id)
+        if outcome := await writing(_cancel, *seen):
+            return outcome
+
+
+def see(user: User, run_id: UUID, *, by_operator: bool = False) -> tuple[Run, dict[str, str]]:
+    """A run that is to be stopped, and what it has shown. Raises `NotFound`, `NotAllowed`."""
+    run = run_for(user, run_id, by_operator=by_operator)
+    return run, shown_by(run)
+
+
+def shown_by(run: Run) -> dict[str, str]:
+    """Hold the deltas of a run, and take what it has shown. Not inside a transaction: it asks Redis."""
+    if run.status != Status.RUNNING or not run.drafts:
+        return {}
+    failpoint("cancel.take")
+    return stream.take(run.session_id, run.pk, run.drafts) or {}
 
 
 @action
 def _cancel(seen: Run, partial: dict[str, str]) -> Outcome | None:
     """Cancel a run with what was taken of its drafts; None where it has others by now."""
-    now = _NOW.ask(pk=seen.pk)
+    now = NOW.ask(pk=seen.pk)
     with locked(seen.session_id, now) as log:
         run = now.first
         if run is None:
@@ -79,30 +98,58 @@ def _cancel(seen: Run, partial: dict[str, str]) -> Outcome | None:
             return Outcome(run, [])
         if run.drafts != seen.drafts:
             return None  # it was started, or put back, in between: something else is shown
-        drafts, worker_id = run.drafts, run.worker_id
-        shown = next((partial[one] for one in drafts if one in partial), None)
-        text = run.checkpoint if shown is None else shown
-        following = Following.after(run)
-        changes = {"cancelled_at": log.now, "drafts": [], "checkpoint": "", "worker_id": None, "slot": None}
-        changed = _AS_SEEN.change(
-            changes | {"status": Status.CANCELLED}, pk=run.pk, seen_status=run.status, seen_attempt=run.attempt
-        )
-        together(changed, *following.asked)
-        if not changed.count:
-            raise Conflict
-        if text.strip() and run.answer_id:
-            keep_partial(log, run, text, complete=shown is not None)
-        if run.status == Status.INTERRUPTED:
-            withdraw(log, run)
-        run.status, run.cancelled_at, run.drafts = Status.CANCELLED, log.now, []
-        end_calls(log, run, "cancelled")
+        if run.status == Status.QUEUED and not run.attempt:
+            _withdraw_question(log, run)
+        following = stop(log, run, partial)
         following.ring(log)
-        log.append_event("run.cancelled", run.as_data(), run_id=run.pk, extra={"discarded": []})
-        on_commit(lambda: stream.raise_fence(run.session_id, run.pk, run.attempt + 1, drafts))
-        if worker_id:
-            on_commit(lambda: stream.nudge(worker_id, run.pk))
+        tell_stopped(log, run)
         failpoint("cancel.commit")
     return Outcome(run, log.frames)
+
+
+def stop(log: Log, run: Run, partial: dict[str, str] | None) -> "Following":
+    """Cancel an open run, under the lock; None as what was shown: it is not to be kept.
+
+    What follows it has to be rung for, and `tell_stopped`.
+    """
+    drafts, worker_id = run.drafts, run.worker_id
+    following = Following.after(run)
+    changes = {"cancelled_at": log.now, "drafts": [], "checkpoint": "", "worker_id": None, "slot": None}
+    changed = _AS_SEEN.change(
+        changes | {"status": Status.CANCELLED}, pk=run.pk, seen_status=run.status, seen_attempt=run.attempt
+    )
+    together(changed, *following.asked)
+    if not changed.count:
+        raise Conflict
+    if partial is not None:
+        shown = next((partial[one] for one in drafts if one in partial), None)
+        text = run.checkpoint if shown is None else shown
+        if text.strip() and run.answer_id:
+            keep_partial(log, run, text, complete=shown is not None)
+    if run.status == Status.INTERRUPTED:
+        withdraw(log, run)
+    run.status, run.cancelled_at, run.drafts = Status.CANCELLED, log.now, []
+    end_calls(log, run, "cancelled")
+    on_commit(lambda: stream.raise_fence(run.session_id, run.pk, run.attempt + 1, drafts))
+    if worker_id:
+        on_commit(lambda: stream.nudge(worker_id, run.pk))
+    return following
+
+
+def tell_stopped(log: Log, run: Run, discarded: Collection[str] = ()) -> None:
+    log.append_event("run.cancelled", run.as_data(), run_id=run.pk, extra={"discarded": list(discarded)})
+
+
+def _withdraw_question(log: Log, run: Run) -> None:
+    """Nobody has begun to answer it, and nobody is to: it stays said, and no LLM reads it later."""
+    message = Message.objects.get(pk=run.message_id)
+    _change_question(log, message, {**message.data, "withdrawn": True})
+
+
+def _change_question(log: Log, message: Message, data: dict[str, Any]) -> None:
+    message.data, message.updated_at = data, log.now
+    message.save(update_fields=["data", "updated_at"])
+    log.append_event("message.updated", message.as_data(), run_id=message.run_id, author_id=message.user_id)
 
 
 def keep_partial(log: Log, run: Run, text: str, *, complete: bool = True) -> None:
@@ -171,29 +218,42 @@ _HELD_RUNS = Prepared(_held_runs)
 class Following:
     """What may go on when a run ends or is put back: to be asked for after the change, in one round trip with it."""
 
+    run: Run
     open_runs: Asked[tuple[UUID, str]]
+    unread: Asked[Message]
     held_runs: Asked[UUID] | None  # None: nobody is held for want of a slot
 
     @classmethod
     def after(cls, run: Run) -> Self:
         limited = settings.CHAT_RUNS_PER_USER > 0
         return cls(
+            run,
             OPEN_RUNS.ask(session_id=run.session_id),
+            joined.UNREAD.ask(session_id=run.session_id),
             _HELD_RUNS.ask(user_id=run.user_id, session_id=run.session_id) if limited else None,
         )
 
     @property
     def asked(self) -> list[Asked[Any]]:
-        return [self.open_runs] if self.held_runs is None else [self.open_runs, self.held_runs]
+        asked: list[Asked[Any]] = [self.open_runs, self.unread]
+        return asked if self.held_runs is None else [*asked, self.held_runs]
 
-    def ring(self, log: Log) -> None:
+    def ring(self, log: Log, instead: Run | None = None) -> None:
         """Ring for what may go on, in the session of the run and its user's others; settle the session's status.
 
-        Call it before the event that tells of the change: that one is to be the last.
+        What joined the run too late is queued here. `instead` is a run that has just taken its place. Call it before
+        the event that tells of the change: that one is to be the last.
         """
-        settle(log, {status for _, status in self.open_runs.rows})
-        if self.open_runs.first is not None and self.open_runs.first[1] == Status.QUEUED:
-            on_commit(partial(jobs.run_agent, self.open_runs.first[0]))
+        waiting = list(self.open_runs.rows)
+        if instead is not None:
+            waiting.insert(0, (instead.pk, instead.status))
+        if self.run.pk not in {run_id for run_id, _ in waiting}:
+            late = joined.carry_on(log, self.run, self.unread.rows)
+            if late is not None:
+                waiting.append((late.pk, late.status))
+        settle(log, {status for _, status in waiting})
+        if waiting and waiting[0][1] == Status.QUEUED:
+            on_commit(partial(jobs.run_agent, waiting[0][0]))
         if self.held_runs is not None and self.held_runs.first is not None:
             on_commit(partial(jobs.run_agent, self.held_runs.first))
 
@@ -206,11 +266,19 @@ def retry_run(user: User, run_id: UUID, *, by_operator: bool = False) -> Outcome
     """
     session_id = run_for(user, run_id, by_operator=by_operator).session_id
     spent = None if by_operator else limits.spend_message(user.pk, session_id, uuid4().hex)
-    try:
+    with limits.unless_it_fails(spent):
         outcome = _retry(user, session_id, run_id, by_operator=by_operator)
-    except BaseException:
+    if not outcome.frames:
         limits.give_back(spent)
-        raise
+    return outcome
+
+
+async def ask_again(user: User, run_id: UUID) -> Outcome:
+    """`retry_run`, off the loop; Redis is asked where a slow one holds up nobody who writes."""
+    session_id = (await reading(run_for, user, run_id)).session_id
+    spent = await reading(limits.spend_message, user.pk, session_id, uuid4().hex)
+    with limits.unless_it_fails(spent):
+        outcome = await writing(_retry, user, session_id, run_id)
     if not outcome.frames:
         limits.give_back(spent)
     return outcome
@@ -224,13 +292,15 @@ def refuse_to_wait(statuses: Iterable[str]) -> None:
 
 
 @action
-def _retry(user: User, session_id: UUID, run_id: UUID, *, by_operator: bool) -> Outcome:
+def _retry(user: User, session_id: UUID, run_id: UUID, *, by_operator: bool = False) -> Outcome:
     with locked(session_id) as log:
-        old = Run.objects.select_related("agent").get(pk=run_id)
+        old = Run.objects.select_related("agent", "message").get(pk=run_id)
         if old.is_open:
             raise Conflict("The run is still open.")
         if old.status == Status.SUCCEEDED:
             raise Conflict("The run has succeeded.")
+        if old.message.deleted_at is not None:
+            raise Conflict("What it was to answer was taken back.")
         if log.session.status == ChatSession.Status.CLOSED:
             raise SessionClosed
         again = Run.objects.open().filter(retry_of=old).first()
@@ -240,6 +310,9 @@ def _retry(user: User, session_id: UUID, run_id: UUID, *, by_operator: bool) -> 
         log.touch()
         if log.session.status != ChatSession.Status.INTERRUPTED:
             log.set_status(ChatSession.Status.ACTIVE)
+        if old.message.data.get("withdrawn"):
+            kept = {name: value for name, value in old.message.data.items() if name != "withdrawn"}
+            _change_question(log, old.message, kept)
         run = Run.objects.create(
             session_id=old.session_id,
             message_id=old.message_id,

@@ -5,8 +5,9 @@ from functools import partial
 from uuid import UUID
 
 from django.db import transaction
+from django.db.models.functions import Lower
 
-from chat import metrics, stream
+from chat import mentions, metrics, stream
 from chat.actions.events import Log, action, locked, on_commit
 from chat.actions.members import owner, writer
 from chat.errors import Conflict, InvalidInput
@@ -27,30 +28,49 @@ def agent_asked(session_id: UUID, name: str | None) -> Asked[Agent]:
     return _AGENT.ask(name=name) if name else _AGENT_OF_SESSION.ask(session_id=session_id)
 
 
-def agent_of(asked: Asked[Agent]) -> Agent:
-    """Raises `InvalidInput` where there is no such agent to talk to."""
-    if asked.first is None:
+def agent_of(asked: Asked[Agent], user: User | None) -> Agent:
+    """Raises `InvalidInput` where there is no such agent to talk to; with a user, none that they may see."""
+    agent = asked.first
+    if agent is None or not (user is None or agent.is_visible_to(user)):
         raise InvalidInput("There is no such agent.", fields={"agent": "unknown"})
-    return asked.first
+    return agent
 
 
-def agent_named(name: str) -> Agent:
+def agent_named(user: User, name: str) -> Agent:
     """Likewise, by its name alone."""
     asked = _AGENT.ask(name=name)
     together(asked)
-    return agent_of(asked)
+    return agent_of(asked, user)
+
+
+def agent_mentioned(user: User, content: str) -> str | None:
+    """The name of the first agent that a text mentions; a name that is none, or not for this user, is plain text."""
+    written = mentions.names_in(content)
+    if not written:
+        return None
+    lowered = {name.lower() for name in written}
+    agents = Agent.objects.filter(enabled=True).alias(lowered=Lower("name")).filter(lowered__in=lowered)
+    # Of two names that differ only by case, the one that is written so.
+    found = {agent.name.lower(): agent.name for agent in agents.order_by("name") if agent.is_visible_to(user)}
+    found |= {agent.name: agent.name for agent in agents if agent.is_visible_to(user)}
+    return next((found[one] for name in written for one in (name, name.lower()) if one in found), None)
 
 
 @action
 def create_session(user: User, new: NewSession) -> ChatSession:
-    agent = agent_named(new.agent or Agent.DEFAULT)
+    agent = agent_named(user, new.agent or Agent.DEFAULT)
     if new.parent_id and not ChatSession.objects.visible_to(user).filter(pk=new.parent_id).exists():
         raise InvalidInput("There is no such parent session.", fields={"parent_id": "unknown"})
     if new.incident_id:
         raise InvalidInput("There is no such incident.", fields={"incident_id": "unknown"})
     with transaction.atomic():
         session = ChatSession.objects.create(
-            title=new.title, agent=agent, metadata=new.metadata, parent_id=new.parent_id
+            title=new.title,
+            is_titled=bool(new.title),
+            agent=agent,
+            metadata=new.metadata,
+            on_busy=new.on_busy,
+            parent_id=new.parent_id,
         )
         Member.objects.create(session=session, user=user, role=Member.Role.OWNER)
         log = Log(session)
@@ -64,7 +84,9 @@ def update_session(user: User, session_id: UUID, change: SessionChange) -> ChatS
     writer(user, session_id)
     columns = change.model_dump(exclude_unset=True, exclude_none=True)
     if "agent" in columns:
-        columns["agent_id"] = agent_named(columns.pop("agent")).pk
+        columns["agent_id"] = agent_named(user, columns.pop("agent")).pk
+    if "title" in columns:
+        columns["is_titled"] = True  # also where they want none
     with locked(session_id) as log:
         if columns.get("status") == Status.COMPLETED:
             if log.session.status == Status.CLOSED:

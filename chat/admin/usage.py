@@ -64,12 +64,12 @@ class UsageRows(ReadOnly):
         return linked_id(Run, usage.run_id)
 
     @admin.display(description="Agent")
-    def agent(self, usage: Usage) -> str:
-        return str(usage.run.agent_id)
+    def agent(self, usage: Usage) -> str | None:
+        return None if usage.run is None else str(usage.run.agent_id)
 
     @admin.display(description="User")
-    def user(self, usage: Usage) -> str:
-        return usage.run.user.username
+    def user(self, usage: Usage) -> str | None:
+        return None if usage.run is None else usage.run.user.username
 
     @admin.display(description="Cost, USD")
     def cost(self, usage: Usage) -> Any:

@@ -16,7 +16,7 @@ from chat.api.answers import Accepted, Answer, raises
 from chat.api.doors import Door, Headers, Query
 from chat.api.pages import PageQuery, page
 from chat.api.waiting import Wait, until_over
-from chat.database import read_snapshot, reading, writing
+from chat.database import read_snapshot, reading
 from chat.errors import Busy, Conflict, InvalidInput, NotFound, RateLimited, SessionClosed, TooManyWaiting, Unavailable
 from chat.models import Message, Run, User
 from chat.protocol import MessageData, RunData, read_body
@@ -46,8 +46,8 @@ class Messages(Door):
         """Say something, and wait for the answer if asked to: 202 where it is not there in time."""
         asked_at = time.monotonic()
         body = _with_key_of_header(headers.idempotency_key, body)
-        posted = await writing(messages.post_message, self.user, session_id, body)
-        if not posted.duplicate:
+        posted = await messages.send_message(self.user, session_id, body)
+        if not (posted.duplicate or posted.joined):
             metrics.display.start(posted.run_id, asked_at)
         if query.wait is not None and await _over_within(query.wait, self.user, session_id, posted.run_id):
             run, said = await reading(_read_answer, self.user, posted.run_id)
@@ -90,5 +90,5 @@ def _read_answer(user: User, run_id: UUID) -> tuple[RunData, MessageData | None]
 
 def _list(request: HttpRequest, user: User, session_id: UUID, query: PageQuery) -> PageData[MessageData]:
     members.membership(user, session_id)
-    rows = Message.objects.filter(session_id=session_id)
+    rows = Message.objects.shown().filter(session_id=session_id)
     return page(request, query, rows, ("-seq",), lambda row: row.as_data(show_key=row.user_id == user.pk))

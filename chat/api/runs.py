@@ -39,7 +39,7 @@ class Cancel(Door):
     @raises(Conflict)
     async def post(self, run_id: UUID) -> Answer[RunChangeData]:
         """Stop a run. Of one that is over its status is told."""
-        outcome = await writing(runs.cancel_run, self.user, run_id)
+        outcome = await runs.stop_run(self.user, run_id)
         await hubs.apply(outcome.run.session_id, outcome.frames)  # no socket of this process shows more of it now
         return Answer(outcome.as_data())
 
@@ -48,7 +48,7 @@ class Retry(Door):
     @raises(Conflict, SessionClosed, RateLimited, TooManyWaiting)
     async def post(self, run_id: UUID) -> Answer[RunChangeData]:
         """Ask again for an answer that failed or was cancelled."""
-        outcome = await writing(runs.retry_run, self.user, run_id)
+        outcome = await runs.ask_again(self.user, run_id)
         return Answer(outcome.as_data())
 
 

@@ -94,7 +94,7 @@ def _show(user: User, session_id: UUID) -> SessionPageData:
     """Raises `NotFound`."""
     with read_snapshot():
         session, reader = read_membership(user, session_id)
-        newest = list(session.messages.newest_first()[:MESSAGES_SHOWN])
+        newest = list(session.messages.shown().newest_first()[:MESSAGES_SHOWN])
         runs = list(session.runs.open().order_by("position"))
         asked = list(Interrupt.objects.open().filter(session_id=session_id).in_order())
     return {

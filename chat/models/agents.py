@@ -8,6 +8,7 @@ from django.db import models
 from django.utils import timezone
 
 from chat import protocol
+from chat.models.users import User
 
 MODES = ("direct", "react")  # by name; the workers know what they do
 
@@ -88,6 +89,9 @@ class Agent(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    def is_visible_to(self, user: User) -> bool:
+        return self.visibility == Agent.Visibility.EVERYONE or user.is_staff
 
     def as_author(self) -> protocol.AuthorData:
         return {

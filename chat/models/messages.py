@@ -15,6 +15,14 @@ class Messages(models.QuerySet["Message"]):
     def newest_first(self) -> Self:
         return self.order_by("-seq")
 
+    def shown(self) -> Self:
+        """Those that nobody has taken back."""
+        return self.filter(deleted_at=None)
+
+    def unread(self) -> Self:
+        """Those that joined a run which has not read them yet."""
+        return self.filter(joined=True, read_step=None)
+
 
 class Message(models.Model):
     class Role(models.TextChoices):
@@ -26,9 +34,12 @@ class Message(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     session = models.ForeignKey(ChatSession, on_delete=models.CASCADE, related_name="messages", db_index=False)
     seq = models.BigIntegerField()  # of its message.created: the order of the talk is the order of the log
+    # The one that it started or that said it; of a joined one, the run that it joined: its place in the talk.
     run = models.ForeignKey(
         "chat.Run", null=True, blank=True, on_delete=models.SET_NULL, related_name="messages", db_index=False
     )
+    joined = models.BooleanField(default=False)
+    read_step = models.PositiveIntegerField(null=True, blank=True)  # of its run, before which a joined one was read
     parent = models.ForeignKey(
         "self", null=True, blank=True, on_delete=models.SET_NULL, related_name="replies", db_index=False
     )
@@ -57,6 +68,7 @@ class Message(models.Model):
         indexes = [
             models.Index(fields=("run",), condition=models.Q(run__isnull=False), name="messages_of_a_run"),
             models.Index(fields=("parent",), condition=models.Q(parent__isnull=False), name="messages_of_a_parent"),
+            models.Index(fields=("session",), condition=models.Q(joined=True, read_step=None), name="messages_unread"),
         ]
 
     def __str__(self) -> str:
@@ -68,15 +80,20 @@ class Message(models.Model):
 
     @staticmethod
     def is_talk(data: dict[str, Any]) -> bool:
-        """Whether an LLM is to read it later: not what was broken off, and not what only said that nothing works."""
-        return not data.get("interrupted") and not data.get("emergency")
+        """Whether an LLM is to read it later.
+
+        Not what was broken off, what only said that nothing works, and what was withdrawn before anybody answered it.
+        """
+        return not (data.get("interrupted") or data.get("emergency") or data.get("withdrawn"))
 
     def as_data(self, *, show_key: bool = True) -> protocol.MessageData:
         data: dict[str, Any] = self.data
+        if self.joined:
+            data = {**data, "joined": {"run_id": str(self.run_id), "read": self.read_step is not None}}
         return {
             "message_id": str(self.id),
             "session_id": str(self.session_id),
-            "run_id": protocol.text_or_none(self.run_id),
+            "run_id": None if self.joined else protocol.text_or_none(self.run_id),
             "parent_id": protocol.text_or_none(self.parent_id),
             "key": self.key if show_key else None,
             "role": self.role,

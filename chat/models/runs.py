@@ -105,6 +105,7 @@ class Run(models.Model):
             "run_id": str(self.id),
             "session_id": str(self.session_id),
             "message_id": protocol.text_or_none(self.answer_id),
+            "question_id": str(self.message_id),
             "status": self.status,
             "position": self.position,
             "attempt": self.attempt,

@@ -25,6 +25,15 @@ class ChatSession(models.Model):
         COMPLETED = "completed"
         CLOSED = "closed"
 
+    class OnBusy(models.TextChoices):
+        """What becomes of a message that is sent while a run is open."""
+
+        QUEUE = "queue"
+        JOIN = "join"
+        INTERRUPT = "interrupt"
+        ROLLBACK = "rollback"
+        REJECT = "reject"
+
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     title = models.CharField(max_length=200, blank=True)
     status = models.CharField(max_length=16, choices=Status.choices, default=Status.NEW)
@@ -32,6 +41,8 @@ class ChatSession(models.Model):
     parent = models.ForeignKey("self", null=True, blank=True, on_delete=models.SET_NULL, related_name="children")
     incident_id = models.UUIDField(null=True, blank=True)
     metadata = models.JSONField(default=dict, blank=True)
+    on_busy = models.CharField(max_length=10, choices=OnBusy.choices, default=OnBusy.QUEUE)
+    is_titled = models.BooleanField(default=False)  # by a person, who may want none, or by the job that names sessions
 
     # In no index, so that the UPDATE of every action stays cheap on Postgres (a heap-only update).
     last_seq = models.BigIntegerField(default=0)
@@ -50,6 +61,10 @@ class ChatSession(models.Model):
 
     objects = ChatSessions.as_manager()
 
+    class Meta:
+        # What is idle, and what was closed long ago, are found by it: closed sessions only grow in number.
+        indexes = [models.Index(fields=("status", "active_at"), name="sessions_by_status")]
+
     def __str__(self) -> str:
         return self.title or str(self.id)
 
@@ -62,6 +77,7 @@ class ChatSession(models.Model):
             "incident_id": protocol.text_or_none(self.incident_id),
             "parent_id": protocol.text_or_none(self.parent_id),
             "metadata": self.metadata,
+            "on_busy": self.on_busy,
             "my_role": my_role,
             "last_seq": self.last_seq,
             "created_at": protocol.time(self.created_at),

@@ -47,6 +47,7 @@ Content = Annotated[str, StringConstraints(min_length=1, max_length=CONTENT_MAX)
 Key = Annotated[str, StringConstraints(min_length=1, max_length=128)]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 Title = Annotated[str, StringConstraints(max_length=200)]
+OnBusy = Literal["queue", "join", "interrupt", "rollback", "reject"]
 Json = Annotated[dict[str, Any], AfterValidator(_small)]
 
 
@@ -58,7 +59,7 @@ class NewMessage(Body):
     attachments: Annotated[list[Any], Field(max_length=0)] = []
     context: Json | None = None
     llm: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = None
-    on_busy: Literal["queue", "reject"] | None = None
+    on_busy: OnBusy | None = None  # else the session's
     parent_id: Id | None = None
 
 
@@ -66,6 +67,7 @@ class NewSession(Body):
     title: Title = ""
     agent: Name | None = None
     metadata: Json = Field(default_factory=dict)
+    on_busy: OnBusy = "queue"
     parent_id: Id | None = None
     incident_id: Id | None = None
 
@@ -74,6 +76,7 @@ class SessionChange(Body):
     title: Title | None = None
     agent: Name | None = None
     metadata: Json | None = None
+    on_busy: OnBusy | None = None
     status: Literal["completed"] | None = None
 
 

@@ -86,6 +86,7 @@ class SessionData(TypedDict):
     incident_id: Id | None
     parent_id: Id | None
     metadata: dict[str, Any]
+    on_busy: Annotated[str, one_of("queue", "join", "interrupt", "rollback", "reject")]
     my_role: Annotated[str, one_of("owner", "member", "viewer")] | None
     last_seq: int
     created_at: Time
@@ -95,7 +96,7 @@ class SessionData(TypedDict):
 class MessageData(TypedDict):
     message_id: Id
     session_id: Id
-    run_id: Id | None  # of a user's message: the run that it started
+    run_id: Id | None  # of a user's message: the run that it started; null where it joined one (data.joined)
     parent_id: Id | None
     key: str | None  # shown to its author alone
     role: Annotated[str, one_of("user", "assistant", "system", "tool")]
@@ -129,6 +130,7 @@ class RunData(TypedDict):
     run_id: Id
     session_id: Id
     message_id: Id | None  # of its answer, reserved when the run starts; null before
+    question_id: Id  # the message that it answers
     status: RunStatus
     position: int  # the order among the runs of its session
     attempt: int

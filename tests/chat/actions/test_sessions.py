@@ -145,8 +145,10 @@ def test_a_deleted_session_leaves_no_row_behind(talk: Talk) -> None:
     talk.answer()
     talk.queue("Another")
     sessions.delete_session(talk.ada, talk.pk)
-    for model in (ChatSession, Member, Message, Run, Usage, Event):
+    for model in (ChatSession, Member, Message, Run, Event):
         assert not model.objects.exists(), model
+    [spent] = Usage.objects.all()
+    assert (spent.run_id, spent.llm, spent.output_tokens) == (None, "demo", 2), "what it cost is owed all the same"
 
 
 def test_whoever_watches_a_session_is_told_that_it_was_deleted(talk: Talk, redis: Any) -> None:
