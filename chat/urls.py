@@ -50,6 +50,7 @@ urlpatterns: list[URLPattern] = [
     *at(f"{SESSION}/members", members.Members),
     *at(f"{SESSION}/members/<uuid:user_id>", members.OneMember),
     *at(f"{SESSION}/messages", messages.Messages),
+    *at("api/messages/<uuid:message_id>", messages.OneMessage),
     *at(f"{SESSION}/events", events.Events),
     *at(f"{SESSION}/runs", runs.Runs),
     *at(RUN, runs.OneRun),

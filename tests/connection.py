@@ -128,6 +128,9 @@ class Connection:
     async def post(self, path: str, body: Any = None, **params: Any) -> Any:
         return await self.call("POST", path, body if body is not None else {}, **params)
 
+    async def patch(self, path: str, body: Any) -> Any:
+        return await self.call("PATCH", path, body)
+
     # -- the socket ------------------------------------------------------------------------------------------------
 
     async def connect(self) -> None:

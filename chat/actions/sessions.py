@@ -50,10 +50,12 @@ def agent_mentioned(user: User, content: str) -> str | None:
         return None
     lowered = {name.lower() for name in written}
     agents = Agent.objects.filter(enabled=True).alias(lowered=Lower("name")).filter(lowered__in=lowered)
-    # Of two names that differ only by case, the one that is written so.
-    found = {agent.name.lower(): agent.name for agent in agents.order_by("name") if agent.is_visible_to(user)}
-    found |= {agent.name: agent.name for agent in agents if agent.is_visible_to(user)}
-    return next((found[one] for name in written for one in (name, name.lower()) if one in found), None)
+    names = sorted(agent.name for agent in agents if agent.is_visible_to(user))
+    for one in written:  # of two names that differ only by case, the one that is written so
+        same = [name for name in names if name.lower() == one.lower()]
+        if same:
+            return one if one in same else same[0]
+    return None
 
 
 @action

@@ -16,11 +16,11 @@ from chat.api.answers import Accepted, Answer, raises
 from chat.api.doors import Door, Headers, Query
 from chat.api.pages import PageQuery, page
 from chat.api.waiting import Wait, until_over
-from chat.database import read_snapshot, reading
+from chat.database import read_snapshot, reading, writing
 from chat.errors import Busy, Conflict, InvalidInput, NotFound, RateLimited, SessionClosed, TooManyWaiting, Unavailable
 from chat.models import Message, Run, User
 from chat.protocol import MessageData, RunData, read_body
-from chat.protocol.commands import Key, NewMessage
+from chat.protocol.commands import Key, MessageChange, NewMessage
 from chat.protocol.shapes import AnsweredData, PageData, PostedData
 
 log = logging.getLogger(__name__)
@@ -55,6 +55,18 @@ class Messages(Door):
         return Accepted(posted.as_data())
 
 
+class OneMessage(Door):
+    async def get(self, message_id: UUID) -> Answer[MessageData]:
+        """Show a message."""
+        return Answer(await reading(_show, self.user, message_id))
+
+    @raises(Conflict)
+    async def patch(self, message_id: UUID, body: MessageChange) -> Answer[MessageData]:
+        """Change what one said, while its answer has not begun."""
+        message = await writing(messages.update_message, self.user, message_id, body.content)
+        return Answer(message.as_data())
+
+
 def _with_key_of_header(key: str | None, body: NewMessage) -> NewMessage:
     if key is None:
         return body
@@ -86,6 +98,13 @@ def _read_answer(user: User, run_id: UUID) -> tuple[RunData, MessageData | None]
         if run.status == Run.Status.SUCCEEDED and run.answer_id is not None:
             said = Message.objects.filter(pk=run.answer_id).first()
     return run.as_data(), None if said is None else said.as_data(show_key=False)
+
+
+def _show(user: User, message_id: UUID) -> MessageData:
+    message = Message.objects.shown().filter(session__members__user=user, pk=message_id).first()
+    if message is None:
+        raise NotFound
+    return message.as_data(show_key=message.user_id == user.pk)
 
 
 def _list(request: HttpRequest, user: User, session_id: UUID, query: PageQuery) -> PageData[MessageData]:

@@ -17,8 +17,12 @@ from chat.protocol.commands import RunMove
 from chat.protocol.shapes import PageData, RunChangeData
 
 
+class RunsQuery(PageQuery):
+    status: Run.Status | None = None
+
+
 class Runs(Door):
-    async def get(self, session_id: UUID, query: PageQuery) -> Answer[PageData[RunData]]:
+    async def get(self, session_id: UUID, query: RunsQuery) -> Answer[PageData[RunData]]:
         """List a session's answers, past ones and those in progress, the newest first."""
         return Answer(await reading(_list, self.request, self.user, session_id, query))
 
@@ -59,6 +63,9 @@ def _show(user: User, run_id: UUID) -> RunData:
     return run.as_data()
 
 
-def _list(request: HttpRequest, user: User, session_id: UUID, query: PageQuery) -> PageData[RunData]:
+def _list(request: HttpRequest, user: User, session_id: UUID, query: RunsQuery) -> PageData[RunData]:
     members.membership(user, session_id)
-    return page(request, query, Run.objects.filter(session_id=session_id), ("-position", "-pk"), Run.as_data)
+    rows = Run.objects.filter(session_id=session_id)
+    if query.status:
+        rows = rows.filter(status=query.status)
+    return page(request, query, rows, ("-position", "-pk"), Run.as_data)

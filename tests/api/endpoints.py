@@ -26,6 +26,8 @@ OF_A_SESSION = [
     Endpoint("DELETE", "/api/sessions/{session_id}/members/{user_id}/"),
     Endpoint("GET", "/api/sessions/{session_id}/messages/"),
     Endpoint("POST", "/api/sessions/{session_id}/messages/", {"content": "hi"}),
+    Endpoint("GET", "/api/messages/{message_id}/"),
+    Endpoint("PATCH", "/api/messages/{message_id}/", {"content": "other"}),
     Endpoint("GET", "/api/sessions/{session_id}/events/"),
     Endpoint("GET", "/api/sessions/{session_id}/runs/"),
     Endpoint("GET", "/api/runs/{run_id}/"),

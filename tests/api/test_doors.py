@@ -18,7 +18,7 @@ SESSIONS = "/api/sessions/"
 
 async def test_nobody_gets_in_without_signing_in(nobody: Caller) -> None:
     for endpoint in ALL:
-        path = endpoint.at(session_id=str(uuid4()), run_id=str(uuid4()), user_id=str(uuid4()))
+        path = endpoint.at(**dict.fromkeys(("session_id", "run_id", "message_id", "user_id"), str(uuid4())))
         response = await nobody.ask(endpoint.method, path, endpoint.body)
         assert response.status_code == 401, endpoint
         assert response.headers["WWW-Authenticate"] == "Bearer"
@@ -28,8 +28,8 @@ async def test_nobody_gets_in_without_signing_in(nobody: Caller) -> None:
 @pytest.mark.parametrize("endpoint", OF_A_SESSION, ids=name_of)
 async def test_for_eve_a_session_of_ada_does_not_exist(endpoint: Endpoint, ada: Caller, eve: Caller) -> None:
     session_id = await ada.new_session(title="secret")
-    run_id = (await ada.say(session_id))["run_id"]
-    path = endpoint.at(session_id=session_id, run_id=run_id, user_id=ada.id)
+    said = await ada.say(session_id)
+    path = endpoint.at(session_id=session_id, run_id=said["run_id"], message_id=said["message_id"], user_id=ada.id)
     before = await ada.get(f"{SESSIONS}{session_id}/")
     assert await eve.refused(endpoint.method, path, endpoint.body) == (404, "not_found")
     assert await ada.get(f"{SESSIONS}{session_id}/") == before
@@ -37,21 +37,21 @@ async def test_for_eve_a_session_of_ada_does_not_exist(endpoint: Endpoint, ada: 
 
 async def test_staff_see_no_more_than_others(ada: Caller, eve: Caller) -> None:
     session_id = await ada.new_session()
-    run_id = (await ada.say(session_id))["run_id"]
+    said = await ada.say(session_id)
     await User.objects.filter(pk=eve.id).aupdate(is_staff=True, is_superuser=True)
     for endpoint in OF_A_SESSION:
-        path = endpoint.at(session_id=session_id, run_id=run_id, user_id=ada.id)
+        path = endpoint.at(session_id=session_id, run_id=said["run_id"], message_id=said["message_id"], user_id=ada.id)
         assert await eve.refused(endpoint.method, path, endpoint.body) == (404, "not_found"), endpoint
     assert (await eve.get(SESSIONS))["results"] == []
 
 
 async def test_a_viewer_reads_everything_and_writes_nothing(ada: Caller, ben: Caller) -> None:
     session_id = await ada.new_session()
-    run_id = (await ada.say(session_id))["run_id"]
+    said = await ada.say(session_id)
     await ada.let_in(session_id, ben, "viewer")
     before = await ada.get(f"{SESSIONS}{session_id}/")
     for endpoint in OF_A_SESSION:
-        path = endpoint.at(session_id=session_id, run_id=run_id, user_id=ada.id)
+        path = endpoint.at(session_id=session_id, run_id=said["run_id"], message_id=said["message_id"], user_id=ada.id)
         if endpoint.method == "GET":
             await ben.get(path)
         else:
@@ -61,10 +61,10 @@ async def test_a_viewer_reads_everything_and_writes_nothing(ada: Caller, ben: Ca
 
 async def test_every_path_works_without_its_slash(ada: Caller) -> None:
     session_id = await ada.new_session()
-    run_id = (await ada.say(session_id))["run_id"]
+    said = await ada.say(session_id)
     for endpoint in ALL:
         if endpoint.method == "GET":
-            path = endpoint.at(session_id=session_id, run_id=run_id)
+            path = endpoint.at(session_id=session_id, run_id=said["run_id"], message_id=said["message_id"])
             assert await ada.get(path) == await ada.get(path.rstrip("/"))
 
 

@@ -259,3 +259,32 @@ async def test_those_who_wait_hold_no_threads(ada: Caller, session_id: str, path
         await one.send_input({"type": "http.disconnect"})
         await one.wait()
     assert not hubs._hubs
+
+
+async def test_a_message_is_shown_and_changed_while_it_waits(
+    ada: Caller, ben: Caller, session_id: str, worker: WorkerOfATest
+) -> None:
+    await ada.let_in(session_id, ben)
+    await ada.say(session_id)
+    said = await ada.say(session_id, "Tpyo", key="k")
+    one = f"/api/messages/{said['message_id']}/"
+    changed = await ada.call("PATCH", one, {"content": "Typo"})
+    assert (changed["content"], changed["key"], set(changed)) == ("Typo", "k", set(ROW_KEYS["message"]))
+    assert await ada.get(one) == changed
+    assert await ben.get(one) == {**changed, "key": None}
+    assert await ben.refused("PATCH", one, {"content": "Mine"}) == (403, "not_allowed")
+    for body in ({}, {"content": ""}, {"content": "x", "key": "y"}):
+        assert await ada.refused("PATCH", one, body) == (400, "invalid_input")
+    await worker.answer(session_id)
+    await worker.start(session_id)
+    assert await ada.refused("PATCH", one, {"content": "Too late"}) == (409, "conflict")
+
+
+async def test_what_was_taken_back_is_in_no_list(ada: Caller, session_id: str, path: str) -> None:
+    gone = await ada.say(session_id, "Tpyo")
+    await ada.say(session_id, "Typo", on_busy="rollback")
+    assert [row["content"] for row in (await ada.get(path))["results"]] == ["Typo"]
+    assert [row["content"] for row in (await ada.get(f"{SESSIONS}{session_id}/"))["messages"]] == ["Typo"]
+    assert await ada.refused("GET", f"/api/messages/{gone['message_id']}/") == (404, "not_found")
+    body = {"content": "An answer", "parent_id": gone["message_id"]}
+    assert await ada.refused("POST", path, body) == (400, "invalid_input")

@@ -104,3 +104,15 @@ async def test_to_ask_again_waits_for_its_place_as_a_message_does(
     for _ in range(2):
         await ada.say(session_id)
     assert await ada.refused("POST", f"/api/runs/{run_id}/retry/") == (429, "too_many_waiting")
+
+
+async def test_the_queue_is_listed_with_what_each_run_answers(ada: Caller, worker: WorkerOfATest) -> None:
+    session_id = await ada.new_session()
+    said = [await ada.say(session_id, str(index)) for index in range(3)]
+    await worker.start(session_id)
+    path = f"{SESSIONS}{session_id}/runs/"
+    waiting = (await ada.get(f"{path}?status=queued"))["results"]
+    assert [row["question_id"] for row in reversed(waiting)] == [one["message_id"] for one in said[1:]]
+    [running] = (await ada.get(f"{path}?status=running"))["results"]
+    assert running["question_id"] == said[0]["message_id"] != running["message_id"]
+    assert await ada.refused("GET", f"{path}?status=busy") == (400, "invalid_input")

@@ -54,10 +54,10 @@ def place(workshop: Workshop) -> Iterator[Place]:
         def new_ids(path: str) -> dict[str, str]:
             """Make what a path names."""
             ids = {"user_id": eve.user_id, "name": "assistant"}
-            if any(name in path for name in ("{session_id}", "{run_id}", "{interrupt_id}")):
+            if any(name in path for name in ("{session_id}", "{run_id}", "{message_id}", "{interrupt_id}")):
                 ids["session_id"] = ask("POST", "/api/sessions/", {"title": "Plans"})["session_id"]
                 said = ask("POST", f"/api/sessions/{ids['session_id']}/messages/", {"content": "hello"})
-                ids["run_id"] = said["run_id"]
+                ids |= {"run_id": said["run_id"], "message_id": said["message_id"]}
             if "{interrupt_id}" in path:
                 ids["interrupt_id"] = stack.ask("ask_people(session_id)", session_id=ids["session_id"])
             if "{key_id}" in path:

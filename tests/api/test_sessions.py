@@ -171,3 +171,14 @@ async def test_the_page_is_one_moment_of_the_log_whatever_happens_meanwhile(
         for frame in frames[: page["last_seq"]]:
             fold.feed(frame)
         assert list(differences(fold.state(), page)) == []
+
+
+async def test_a_session_says_what_becomes_of_a_message_when_it_is_busy(ada: Caller) -> None:
+    session_id = await ada.new_session(on_busy="join")
+    path = f"/api/sessions/{session_id}/"
+    assert (await ada.get(path))["on_busy"] == "join"
+    first, second = await ada.say(session_id, "One"), await ada.say(session_id, "Two")
+    assert second["run_id"] == first["run_id"]
+    assert (await ada.call("PATCH", path, {"on_busy": "reject"}))["on_busy"] == "reject"
+    assert await ada.refused("POST", f"{path}messages/", {"content": "Three"}) == (409, "busy")
+    assert await ada.refused("PATCH", path, {"on_busy": "explode"}) == (400, "invalid_input")

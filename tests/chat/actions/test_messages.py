@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from chat import limits
-from chat.actions import attempts, claims, events, members, messages, runs
+from chat.actions import attempts, claims, events, members, messages, runs, sessions
 from chat.errors import (
     ChatError,
     Conflict,
@@ -19,7 +19,7 @@ from chat.errors import (
 )
 from chat.models import Agent, ChatSession, Message, Run, User
 from chat.prepared import Asked, together
-from chat.protocol.commands import NewMember
+from chat.protocol.commands import NewMember, SessionChange
 from tests.inside import Talk, Threads, failing_at, new_talk, rung, stopped_at, told
 from tests.processes import PATIENCE
 from tests.servers import Redis
@@ -223,3 +223,44 @@ def test_a_limit_of_none_asks_nobody(talk: Talk, settings: Any, redis: Any) -> N
         talk.post()
     assert not redis.keys("chat:sent:*")
     assert not limits._windows
+
+
+# --- who is meant -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("content", "agent"),
+    [
+        ("@Support where is it?", "support"),
+        ("请@support帮我", "support"),
+        ("@nobody, @support", "support"),
+        ("@nobody", "assistant"),
+        ("write to ada@support", "assistant"),
+        ("@off are you there?", "assistant"),
+        ("@inner, please", "assistant"),
+        ("@AI and @ai", "AI"),
+        ("@ai and @AI", "ai"),
+        ("@Ai", "AI"),
+    ],
+)
+def test_a_message_is_answered_by_the_agent_that_it_mentions(talk: Talk, content: str, agent: str) -> None:
+    for name in ("support", "off", "inner", "AI", "ai"):
+        visibility = "staff" if name == "inner" else "everyone"
+        Agent.objects.create(name=name, enabled=name != "off", visibility=visibility)
+    assert talk.queue(content).agent_id == agent
+
+
+def test_an_agent_that_is_named_apart_counts_more_than_one_that_is_mentioned(talk: Talk) -> None:
+    Agent.objects.create(name="support")
+    assert talk.queue("@support?", agent="assistant").agent_id == "assistant"
+
+
+def test_agents_of_the_staff_are_there_for_staff_alone(talk: Talk) -> None:
+    Agent.objects.create(name="inner", visibility="staff")
+    with pytest.raises(InvalidInput):
+        talk.post(agent="inner")
+    User.objects.filter(pk=talk.ben.pk).update(is_staff=True)
+    talk.ben.refresh_from_db()
+    assert talk.queue("@inner", talk.ben).agent_id == "inner"
+    sessions.update_session(talk.ben, talk.pk, SessionChange(agent="inner"))
+    assert talk.queue("Who answers here?").agent_id == "inner", "a session may be given one to talk to"
