@@ -10,7 +10,11 @@ imports = ["workers.tasks"]
 include: list[str] = []
 task_default_queue = "runs"
 task_create_missing_queues = True
-task_routes = {"run_agent": {"queue": "runs"}, "summarise_session": {"queue": "jobs"}}
+task_routes = {
+    "run_agent": {"queue": "runs"},
+    "summarise_session": {"queue": "jobs"},
+    "title_session": {"queue": "jobs"},
+}
 
 accept_content = ["json"]
 task_serializer = "json"

@@ -10,3 +10,8 @@ def run_agent(run_id: object) -> None:
 
 def summarise_session(session_id: object) -> None:
     stream.ring("summarise_session", str(session_id))
+
+
+def title_session(run_id: object) -> None:
+    """Name the session of a run that was answered."""
+    stream.ring("title_session", str(run_id))

@@ -40,6 +40,7 @@ CHAT_LLM = env.text("CHAT_LLM", "demo")
 CHAT_LLMS = env.listed("CHAT_LLMS")  # others that a message may choose
 CHAT_FALLBACKS = env.listed("CHAT_FALLBACKS")  # asked in this order when an agent's LLM fails
 CHAT_EMERGENCY_TEXT = env.text("CHAT_EMERGENCY_TEXT")  # the answer when all of them fail; none: the run fails
+CHAT_TITLE_LLM = env.text("CHAT_TITLE_LLM")  # finds the names of sessions; none given: the agent's own; "none": nobody
 CHAT_PRICES = env.text("CHAT_PRICES")  # a table of prices
 CHAT_MESSAGES_PER_10S = env.count("CHAT_MESSAGES_PER_10S", 10)
 CHAT_SIGN_INS_PER_MINUTE = env.count("CHAT_SIGN_INS_PER_MINUTE", 10)  # that fail, a name

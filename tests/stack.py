@@ -26,6 +26,7 @@ ROOMY = {
     "CHAT_SOCKETS_PER_USER": "0",
     "CHAT_RUNS_PER_USER": "0",
     "CHAT_WAITING_PER_SESSION": "0",
+    "CHAT_TITLE_LLM": "none",  # whose event would come at any time
 }
 OURS = ("CHAT_", "DJANGO_", "OPENAI_", "ANTHROPIC_")
 

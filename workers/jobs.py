@@ -6,12 +6,16 @@ from uuid import UUID
 
 from django.conf import settings
 
-from chat.actions import summaries
+from chat.actions import summaries, titles
 from chat.database import reading, writing
-from chat.models import ChatSession
+from chat.errors import NotFound
+from chat.models import ChatSession, Message, Run
+from workers.bill import Bill
 from workers.context import to_summarise
 from workers.llm.base import LLMError
+from workers.llm.chain import Chain
 from workers.modes.summary import summarise
+from workers.modes.title import find_title
 from workers.runner import llm_named
 
 log = logging.getLogger(__name__)
@@ -39,3 +43,34 @@ async def summarise_session(session_id: str) -> None:
         log.warning("no summary of %s: %s", session_id, problem.code)  # the next answer asks again
     finally:
         _at_work.discard(one)
+
+
+async def title_session(run_id: str) -> None:
+    """Name the session of a run that was answered, where nobody has named it."""
+    found = await reading(_untitled, UUID(run_id))
+    if found is None or found[0].session_id in _at_work:
+        return
+    run, answer = found
+    _at_work.add(run.session_id)
+    try:
+        bill, title = Bill(), ""
+        llm = settings.CHAT_TITLE_LLM or run.agent.llm or settings.CHAT_LLM
+        try:
+            title = await find_title(Chain([llm], llm_named, on_call=bill.add), run.message.content, answer)
+        except LLMError as problem:
+            log.warning("no title for %s: %s", run.session_id, problem.code)  # the next answer asks again
+        await writing(titles.store_title, run, title, *await asyncio.to_thread(bill.lines, llm))
+    except NotFound:
+        log.info("session %s was deleted before it had a name", run.session_id)
+    finally:
+        _at_work.discard(run.session_id)
+
+
+def _untitled(run_id: UUID) -> tuple[Run, str] | None:
+    """A run whose session has no name, and its answer."""
+    runs = Run.objects.select_related("agent", "message").filter(pk=run_id, session__is_titled=False)
+    run = runs.first()
+    if run is None:
+        return None
+    answer = Message.objects.filter(pk=run.answer_id).values_list("content", flat=True).first()
+    return run, answer or ""

@@ -27,6 +27,11 @@ def summarise_session(session_id: str) -> None:
     runtime.spawn(jobs.summarise_session(session_id))
 
 
+@shared_task(name="title_session")
+def title_session(run_id: str) -> None:
+    runtime.spawn(jobs.title_session(run_id))
+
+
 @shared_task(name="prune")
 def prune() -> None:
     sweep.prune()

@@ -16,7 +16,7 @@ from django.conf import settings
 from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Now
 
-from chat import stream, tracing
+from chat import jobs, stream, tracing
 from chat.actions.events import Log, action, locked, on_commit
 from chat.actions.questions import Question, ask
 from chat.actions.runs import Following, keep_partial, say
@@ -87,6 +87,8 @@ def finish_run(
         following.ring(log)
         log.append_event("run.succeeded", ended.as_data(), run_id=run.pk)
         on_commit(lambda: stream.raise_fence(run.session_id, run.pk, run.attempt + 1, run.drafts))
+        if not log.session.is_titled and error is None and settings.CHAT_TITLE_LLM != "none":
+            on_commit(lambda: jobs.title_session(run.pk))  # lost, it is asked for after the next answer
     failpoint("finish.committed")
     return ended
 

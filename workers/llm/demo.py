@@ -17,6 +17,7 @@ from workers.llm import quotes
 from workers.llm.base import (
     SUMMARY_HEADING,
     SUMMARY_INSTRUCTIONS,
+    TITLE_INSTRUCTIONS,
     Limits,
     Piece,
     Prompt,
@@ -32,6 +33,7 @@ from workers.llm.wishes import Wish, report_of, wish_of
 
 _ABOUT = "*I am the offline demo model: I only quote this conversation. For real answers set `CHAT_LLM=openai:MODEL`.*"
 _SUMMARY_CHARACTERS = 4000
+_TITLE_CHARACTERS = 48
 _MENTION = re.compile(r"^\s*(?:@\w+\s*(?:\w+=\S+\s*)*)+")
 _ASKS = re.compile(
     r"(what|when|where|who|whom|whose|which|why|how|is|are|was|were|do|does|did|can|could|will|would|should|has|have|tell"
@@ -102,6 +104,9 @@ class Demo:
         if prompt.instructions.startswith(SUMMARY_INSTRUCTIONS.partition("\n")[0]):
             pieces = _words(summary_of(prompt.talk[-1].text))
             tokens_per_s, first_s = 0, 0  # nobody watches a summary being written
+        elif prompt.instructions.startswith(TITLE_INSTRUCTIONS.partition("\n")[0]):
+            pieces = _words(title_of(prompt.talk[-1].text))
+            tokens_per_s, first_s = 0, 0
         elif options.tokens is not None:
             pieces = _Numbered(options.tokens)
         else:
@@ -231,3 +236,16 @@ def summary_of(material: str) -> str:
             said += quotes.sentences(_MENTION.sub("", line[role.end() :] if role else line))
     kept = quotes.facts(said, most_characters=_SUMMARY_CHARACTERS)
     return "\n".join(f"- {sentence}" for sentence in kept) or "- Nothing of note was said."
+
+
+def title_of(material: str) -> str:
+    """Name a talk by the first telling sentence of its question, as the prompt of `modes/title.py` holds it."""
+    asked = re.search(r"<question>(.*?)</question>", material, re.DOTALL)
+    said = quotes.sentences(_MENTION.sub("", asked[1])) if asked else []
+    telling = [one for one in said if not quotes.is_greeting(one) and not quotes.is_thanks(one)] or said
+    title = telling[0].rstrip(".!?…。！？ ") if telling else "Untitled"
+    title = title[:1].upper() + title[1:]
+    if len(title) <= _TITLE_CHARACTERS:
+        return title
+    whole_words = title[:_TITLE_CHARACTERS].rpartition(" ")[0]
+    return (whole_words or title[:_TITLE_CHARACTERS]).rstrip(",;: ") + "…"
