@@ -32,6 +32,20 @@ def count(name: str, default: int) -> int:
     return int(value)
 
 
+def days(name: str, default: float) -> float:
+    """A number of days; or of seconds, written like 90s."""
+    raw = text(name)
+    if not raw.endswith("s"):
+        return number(name, default)
+    try:
+        value = float(raw[:-1]) / 86_400
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < float("inf"):
+        raise ImproperlyConfigured(f"{name} must be a number of days, or of seconds like 90s; it is {raw!r}")
+    return value
+
+
 def listed(name: str) -> list[str]:
     return [part.strip() for part in text(name).split(",") if part.strip()]
 

@@ -53,6 +53,10 @@ CHAT_LEASE_S = env.number("CHAT_LEASE_S", 5)
 CHAT_SWEEP_S = env.number("CHAT_SWEEP_S", 1)
 CHAT_CRASHES_MAX = env.count("CHAT_CRASHES_MAX", 3)
 CHAT_CONTEXT_TOKENS = env.count("CHAT_CONTEXT_TOKENS", 8000)
+CHAT_SESSION_IDLE_S = env.number("CHAT_SESSION_IDLE_S", 0)  # 0 = no session is closed for that
+CHAT_RETENTION_DAYS = env.days("CHAT_RETENTION_DAYS", 0)  # of closed sessions; 0 = kept for ever
+CHAT_EVENTS_DAYS = env.days("CHAT_EVENTS_DAYS", 0)  # 0 = kept as long as their session
+CHAT_TIDY_S = env.number("CHAT_TIDY_S", 60)
 CHAT_AUDIT_DAYS = env.count("CHAT_AUDIT_DAYS", 0)  # 0 = kept for ever
 CHAT_DELTA_WINDOW_MS = env.number("CHAT_DELTA_WINDOW_MS", 30)
 CHAT_LLM_CONNECT_S = env.number("CHAT_LLM_CONNECT_S", 5)

@@ -70,7 +70,7 @@ def _untitled(run_id: UUID) -> tuple[Run, str] | None:
     """A run whose session has no name, and its answer."""
     runs = Run.objects.select_related("agent", "message").filter(pk=run_id, session__is_titled=False)
     run = runs.first()
-    if run is None:
+    if run is None or run.answer_id is None:
         return None
     answer = Message.objects.filter(pk=run.answer_id).values_list("content", flat=True).first()
     return run, answer or ""

@@ -15,6 +15,7 @@ from chat.database import let_go
 from chat.models import Run
 from workers.bill import llms_of, price, seconds_of
 from workers.llm.base import Spent, estimate_tokens
+from workers.tidy import Tidying
 
 if TYPE_CHECKING:
     from workers.runtime import Runtime
@@ -27,10 +28,12 @@ OVERDUE_S = 0.3  # a doorbell takes milliseconds
 
 
 def sweep_forever(runtime: "Runtime") -> None:
+    tidying = Tidying()
     while not runtime.draining:
         time.sleep(settings.CHAT_SWEEP_S * random.uniform(0.7, 1.3))  # noqa: S311 - jitter
         try:
             sweep(runtime)
+            tidying.look()
             metrics.SWEEPS.labels("done").inc()
         except Error as problem:
             metrics.SWEEPS.labels("failed").inc()

@@ -97,12 +97,14 @@ class Log:
         )
         return self.session.last_seq
 
-    def change_session(self, event: str = "session.updated", **columns: Any) -> None:
+    def change_session(
+        self, event: str = "session.updated", *, extra: dict[str, Any] | None = None, **columns: Any
+    ) -> None:
         """Set columns of the session and say so."""
         for name, value in columns.items():
             setattr(self.session, name, value)
             self._columns.add(name)
-        self.append_event(event)
+        self.append_event(event, extra=extra)
 
     def set_status(self, status: str) -> None:
         if self.session.status != status:

@@ -109,9 +109,16 @@ def close_session(user: User, session_id: UUID, *, by_operator: bool = False) ->
         writer(user, session_id)
     with locked(session_id) as log:
         if log.session.status != Status.CLOSED:
-            _measure(session_id)
-            log.change_session("session.closed", status=Status.CLOSED, closed_at=log.now, active_at=log.now)
+            close(log, "operator" if by_operator else "member")
     return log.session
+
+
+def close(log: Log, reason: str) -> None:
+    """Close a session, and say why."""
+    if log.session.status != Status.COMPLETED:
+        _measure(log.session_id)
+    columns = {"status": Status.CLOSED, "closed_at": log.now, "active_at": log.now}
+    log.change_session("session.closed", extra={"reason": reason}, **columns)
 
 
 @action
@@ -136,20 +143,26 @@ def delete_session(user: User, session_id: UUID) -> None:
     """Remove a session and all that was said in it. Everybody who watches it is told."""
     owner(user, session_id)
     with locked(session_id) as log:
-        running = list(Run.objects.open().filter(session_id=session_id))
         if log.session.status not in {Status.CLOSED, Status.COMPLETED}:
             _measure(session_id)
-        log.append_event("session.deleted")
-        log.write()
-        # The rows refer to each other: the runs go before the messages that they answer.
-        log.session.runs.all().delete()
-        log.session.delete()
-        log.forget()
-        for run in running:
-            on_commit(partial(stream.raise_fence, session_id, run.pk, run.attempt + 1, run.drafts))
-            if run.worker_id:
-                on_commit(partial(stream.nudge, run.worker_id, run.pk))
-        failpoint("delete.commit")
+        remove(log)
+
+
+def remove(log: Log) -> None:
+    """Delete a session with everything in it. What its answers cost stays on the bill, without saying whose it was."""
+    session_id = log.session_id
+    running = list(Run.objects.open().filter(session_id=session_id))
+    log.append_event("session.deleted")
+    log.write()
+    # The rows refer to each other: the runs go before the messages that they answer.
+    log.session.runs.all().delete()
+    log.session.delete()
+    log.forget()
+    for run in running:
+        on_commit(partial(stream.raise_fence, session_id, run.pk, run.attempt + 1, run.drafts))
+        if run.worker_id:
+            on_commit(partial(stream.nudge, run.worker_id, run.pk))
+    failpoint("delete.commit")
 
 
 def _measure(session_id: UUID) -> None:

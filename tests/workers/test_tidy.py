@@ -1,0 +1,34 @@
+"""The steps of tidying up are taken when they are due, and at once again while there is more to do."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from chat.actions.retention import Step
+from workers import tidy
+from workers.tidy import Tidying
+
+
+def test_a_step_is_taken_when_it_is_due_and_again_while_there_is_more(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.CHAT_TIDY_S = 60
+    now, taken = 1000.0, []
+    outcomes = iter([Step(20, True), Step(20, True), Step(3)])
+
+    def step() -> Step:
+        taken.append(now)
+        return next(outcomes, Step())
+
+    monkeypatch.setattr(tidy, "STEPS", {"idle": step})
+    monkeypatch.setattr(tidy.time, "monotonic", lambda: now)
+    tidying = Tidying()
+    for _ in range(250):
+        tidying.look()
+        now += 1
+    assert taken[:3] == [1000, 1001, 1002]
+    waits = [later - earlier for earlier, later in pairwise(taken[2:])]
+    assert len(waits) >= 2 and all(42 <= wait <= 79 for wait in waits)

@@ -1,0 +1,34 @@
+"""What time does to sessions, a little at a time: in every worker process, beside its sweep."""
+
+import random
+import time
+
+from django.conf import settings
+
+from chat import metrics
+from chat.actions import retention
+
+STEPS = {
+    "idle": retention.close_idle,
+    "retention": retention.delete_closed,
+    "events": retention.forget_events,
+}
+
+
+class Tidying:
+    """Takes each step every `CHAT_TIDY_S`, and again at the next look where one was not enough."""
+
+    def __init__(self) -> None:
+        self._due = dict.fromkeys(STEPS, 0.0)
+
+    def look(self) -> None:
+        """Take the steps that are due. Called again and again."""
+        for name, step in STEPS.items():
+            if time.monotonic() < self._due[name]:
+                continue
+            done, more = step()
+            if done:
+                metrics.SWEPT.labels(name).inc(done)
+            if not more:
+                # Jitter: the processes of one server were often started at once.
+                self._due[name] = time.monotonic() + settings.CHAT_TIDY_S * random.uniform(0.7, 1.3)  # noqa: S311
