@@ -16,8 +16,8 @@ AUTHOR = {"kind": "agent", "name": "assistant", "title": "", "avatar": "", "colo
 
 def session_row(**changes: Any) -> Row:
     row: Row = {"session_id": SESSION, "title": "", "status": "new", "agent": "assistant", "incident_id": None}
-    row |= {"parent_id": None, "metadata": {}, "my_role": "owner", "last_seq": 1, "created_at": AT, "updated_at": AT}
-    return row | changes
+    row |= {"parent_id": None, "metadata": {}, "on_busy": "queue", "my_role": "owner", "last_seq": 1}
+    return row | {"created_at": AT, "updated_at": AT} | changes
 
 
 def message_row(message_id: str, role: str = "user", content: str = "hi", **changes: Any) -> Row:
@@ -35,7 +35,14 @@ def message_row(message_id: str, role: str = "user", content: str = "hi", **chan
 
 def run_row(status: str = "queued", attempt: int = 0, message_id: str | None = None, **changes: Any) -> Row:
     row: Row = {"run_id": RUN, "session_id": SESSION, "message_id": message_id, "status": status, "position": 3}
-    row |= {"attempt": attempt, "crashes": 0, "agent": "assistant", "llm": "demo", "fallback_status": None}
+    row |= {
+        "question_id": ASKED,
+        "attempt": attempt,
+        "crashes": 0,
+        "agent": "assistant",
+        "llm": "demo",
+        "fallback_status": None,
+    }
     row |= {"usage": {"input_tokens": 0, "output_tokens": 0, "cost_usd": 0}, "error": None}
     times = ("queued_at", "started_at", "interrupted_at", "succeeded_at", "failed_at", "cancelled_at")
     return row | dict.fromkeys(times) | changes
