@@ -39,7 +39,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='message',
-            index=models.Index(condition=models.Q(('joined', True), ('read_step', None)), fields=['session'], name='messages_unread'),
+            index=models.Index(condition=models.Q(('joined', True), ('read_step', None)), fields=['session', 'seq'], name='messages_unread'),
         ),
         migrations.AlterField(
             model_name='usage',

@@ -68,7 +68,10 @@ class Message(models.Model):
         indexes = [
             models.Index(fields=("run",), condition=models.Q(run__isnull=False), name="messages_of_a_run"),
             models.Index(fields=("parent",), condition=models.Q(parent__isnull=False), name="messages_of_a_parent"),
-            models.Index(fields=("session",), condition=models.Q(joined=True, read_step=None), name="messages_unread"),
+            # With the seq it is in order: without, SQLite takes the one of all messages.
+            models.Index(
+                fields=("session", "seq"), condition=models.Q(joined=True, read_step=None), name="messages_unread"
+            ),
         ]
 
     def __str__(self) -> str:
