@@ -14,13 +14,13 @@ from django.conf import settings
 from django.db import DatabaseError
 
 from chat import jobs, stream
-from chat.actions import attempts
+from chat.actions import attempts, joined
 from chat.actions.attempts import Spending
 from chat.database import reading
 from chat.errors import Fenced
 from chat.models import Run
 from workers.bill import Bill, llms_of, seconds_of
-from workers.context import Context, build_context
+from workers.context import Context, build_context, joined_lines
 from workers.llm import open_llm
 from workers.llm.base import LLM, Limits, Line, LLMError
 from workers.llm.chain import Chain
@@ -93,11 +93,11 @@ class Attempt:
         agent = self.run.agent
         tools: dict[str, Tool] = await asyncio.to_thread(tools_named, agent.tools) if agent.tools else {}
         self.steps = Steps(self.held, tools)
-        lines = await self.steps.resume()
+        lines = await self.steps.resume(context.joined)
         if self.steps.count:
             if await self._waits_for_people():
                 return None
-            lines += self.steps.lines()
+            lines += [*self.steps.lines(), *context.joined.get(self.steps.count, ()), *await self._joined()]
         prompt = replace(context.prompt, talk=(*context.prompt.talk, *lines))
         work = Work(prompt, self.chain, self.check, tuple(tool.spec for tool in tools.values()), self._may_act)
         reply: Sequence[Line] | None = None
@@ -122,7 +122,7 @@ class Attempt:
                     await self._begin_step(one)
                     if await self._waits_for_people():
                         return None
-                    reply = self.steps.lines()
+                    reply = [*self.steps.lines(), *await self._joined()]
                 elif isinstance(one, Answered):
                     return one.text
 
@@ -144,6 +144,10 @@ class Attempt:
         if questions:
             await surely(attempts.interrupt_run, self.run, questions, *await self.spent())
         return bool(questions)
+
+    async def _joined(self) -> Sequence[Line]:
+        """What people have sent since the last step for this answer to know."""
+        return joined_lines(await surely(joined.read_joined, self.run, self.steps.count))
 
     def _may_act(self) -> bool:
         """Whether there is a call of the LLM left for what tools would return, and money."""

@@ -48,8 +48,11 @@ class Steps:
     def count(self) -> int:
         return len(self.run.state.get("steps", ()))
 
-    async def resume(self) -> list[Line]:
-        """Give the talk of the steps so far; `calls` are then those of the last one, which may be unfinished."""
+    async def resume(self, joined: Mapping[int, Sequence[Line]]) -> list[Line]:
+        """Give the talk of the steps so far; `calls` are then those of the last one, which may be unfinished.
+
+        `joined` is what people sent meanwhile, by the step that read it.
+        """
         if not self.count:
             return []
         everything = await surely(steps.calls_of, self.run, by=reading)
@@ -58,6 +61,7 @@ class Steps:
         lines: list[Line] = []
         for index in range(self.count - 1):
             lines += self._lines(index, [call for call in everything if call.step == index])
+            lines += joined.get(index + 1, ())
         return lines
 
     async def begin(self, text: str, asked: Sequence[Wanted], seconds: float) -> bool:

@@ -3,6 +3,7 @@
 import re
 from contextlib import aclosing
 from dataclasses import replace
+from itertools import takewhile
 
 from workers.llm.base import Prompt, Reasoning, Said, Text, ToolCall, Void, empty_answer
 from workers.modes.base import Acts, Answered, Cleared, Delta, ReasoningDelta, Work, Working
@@ -64,6 +65,13 @@ async def react(work: Work) -> Working:
 
 
 def is_greeting(prompt: Prompt) -> bool:
-    """Whether the last line only greets or thanks: tools would be no help, and a model may be tempted to use them."""
-    last = prompt.talk[-1]
-    return isinstance(last, Said) and len(last.text) <= 60 and bool(_GREETING.fullmatch(last.text.strip()))
+    """Whether people only greet or thank: tools would be no help, and a model may be tempted to use them.
+
+    All that is unanswered counts: who adds a thank you to a request has still made it.
+    """
+    asked = [*takewhile(lambda line: not isinstance(line, Said) or line.role == "user", reversed(prompt.talk))]
+    return bool(asked) and all(isinstance(line, Said) and _greets(line.text) for line in asked)
+
+
+def _greets(text: str) -> bool:
+    return len(text) <= 60 and bool(_GREETING.fullmatch(text.strip()))

@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 
 from chat import stream
-from chat.actions import attempts, events, joined, messages, runs, sessions
+from chat.actions import attempts, claims, events, joined, messages, runs, sessions
 from chat.errors import Busy, Conflict, Fenced, NotFound, SessionClosed, TooManyWaiting
 from chat.models import Agent, ChatSession, Event, Message, Run
 from chat.protocol.commands import SessionChange
@@ -379,7 +379,7 @@ def test_a_message_and_a_claim_at_once(talk: Talk, threads: Threads, way: str) -
         run = talk.queue("Question")
         outcome, claimed = threads.at_once(
             lambda way=way: talk.post("Meanwhile", talk.ben, on_busy=way),
-            lambda: attempts.claim_run(talk.worker_id, talk.pk),
+            lambda: claims.claim_run(talk.worker_id, talk.pk),
         )
         if isinstance(outcome, messages.Posted):
             message = Message.objects.get(pk=outcome.message_id)

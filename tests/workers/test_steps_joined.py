@@ -1,0 +1,123 @@
+"""What people send while an agent acts: read between two steps, in its place whatever happens, or answered after."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from chat.actions import attempts
+from chat.database import reading, writing
+from chat.models import Message, Run
+from tests.inside import Talk
+from tests.workers.acting import AGENT, Deeds, answer, deeds, questions, yes
+from tests.workers.process import LedLLM, over, tick, until, until_row
+from tests.workers.test_steps import resumed, start
+from workers.llm.base import Prompt, Said, ToolSpec
+from workers.modes.react import is_greeting
+from workers.runtime import Runtime
+
+__all__ = ["deeds"]
+
+
+def heard(llm: LedLLM, prompt: int = -1) -> list[str]:
+    """What the LLM read last, in short: the words of people, and the kinds of the other lines."""
+    return [line.text if isinstance(line, Said) else type(line).__name__ for line in llm.prompts[prompt].talk]
+
+
+async def join(talk: Talk, content: str) -> Any:
+    posted = await writing(talk.post, content, talk.ben, on_busy="join")
+    assert posted.joined
+    return posted
+
+
+async def step_of(message_id: Any) -> int | None:
+    row = await reading(Message.objects.get, pk=message_id)
+    return row.read_step
+
+
+async def test_what_joins_is_read_before_the_next_step(
+    talk: Talk, runtime: Runtime, llm: LedLLM, deeds: Deeds, redis: Any
+) -> None:
+    run = await start(talk, runtime, "Look at it.")
+    await until(lambda: llm.prompts, "the LLM is asked")
+    first = await join(talk, "And at eight.")
+    llm.call("look", number=7)
+    llm.end()
+    await until(lambda: len(llm.prompts) == 2, "the LLM is asked again")
+    assert heard(llm) == ["Look at it.", "Called", "Returned", "And at eight."]
+    assert await step_of(first.message_id) == 1
+    second = await join(talk, "And at nine.")
+    llm.call("look", "c2", number=8)
+    llm.end()
+    await until(lambda: len(llm.prompts) == 3, "and again")
+    assert heard(llm)[3:] == ["And at eight.", "Called", "Returned", "And at nine."]
+    assert await step_of(second.message_id) == 2
+    llm.say("Seven, eight, nine.")
+    llm.end()
+    await over(runtime)
+    await until_row(run, status="succeeded")
+    assert not await reading(Run.objects.open().exists), "all of it was answered"
+
+
+async def test_what_comes_after_the_last_look_is_answered_next(
+    talk: Talk, runtime: Runtime, llm: LedLLM, deeds: Deeds, redis: Any
+) -> None:
+    run = await start(talk, runtime, "Look at it.")
+    await until(lambda: llm.prompts, "the LLM is asked")
+    late = await join(talk, "And at eight.")
+    llm.say("There.")
+    llm.end()
+    await until_row(run, status="succeeded")
+    await over(runtime)
+    [new] = await reading(lambda: list(Run.objects.open()))
+    assert (new.message_id, new.agent_id, await step_of(late.message_id)) == (late.message_id, AGENT, None)
+    await resumed(talk, runtime)
+    await until(lambda: len(llm.prompts) == 2, "it is answered, too")
+    assert heard(llm) == ["Look at it.", "There.", "And at eight."]
+
+
+async def test_what_joins_while_people_are_asked_is_read_with_their_answer(
+    talk: Talk, runtime: Runtime, llm: LedLLM, deeds: Deeds, redis: Any
+) -> None:
+    run = await start(talk, runtime, "Send it.")
+    llm.call("send", number=7)
+    llm.end()
+    await until_row(run, status="interrupted")
+    joined = await join(talk, "To all of them.")
+    assert len(await questions(run)) == 1
+    await answer(talk, run, yes())
+    await resumed(talk, runtime)
+    await until(lambda: len(llm.prompts) == 2, "the LLM goes on")
+    assert heard(llm) == ["Send it.", "Called", "Returned", "To all of them."]
+    assert deeds.done == [("send", 7)] and await step_of(joined.message_id) == 1
+
+
+@pytest.mark.parametrize("reason", ["drained", "worker_lost"])
+async def test_what_was_read_keeps_its_place_for_the_next_attempt(
+    talk: Talk, runtime: Runtime, llm: LedLLM, deeds: Deeds, redis: Any, reason: str
+) -> None:
+    run = await start(talk, runtime, "Look at it.")
+    await until(lambda: llm.prompts, "the LLM is asked")
+    for number, content in ((7, "And at eight."), (8, "And at nine.")):
+        await join(talk, content)
+        llm.call("look", f"c{number}", number=number)
+        llm.end()
+        await until(lambda number=number: len(llm.prompts) == number - 5, "the LLM is asked again")
+    await writing(lambda: attempts.put_back(run, reason, stuck=True))
+    await tick(runtime)
+    await over(runtime)
+    await join(talk, "Please.")
+    await resumed(talk, runtime)
+    await until(lambda: len(llm.prompts) == 4, "another attempt goes on")
+    steps = ["Called", "Returned", "And at eight.", "Called", "Returned", "And at nine."]
+    assert heard(llm) == ["Look at it.", *steps, "Please."]
+    assert len(deeds.done) == 2, "what is done is done"
+
+
+def test_a_greeting_that_joins_a_request_leaves_it_a_request() -> None:
+    tools = (ToolSpec("look", "Look.", {}),)
+    said = {text: Said("user", text) for text in ("Look at it.", "thanks", "hi")}
+    assert is_greeting(Prompt("", (said["hi"],), tools))
+    assert is_greeting(Prompt("", (said["Look at it."], Said("assistant", "There."), said["thanks"]), tools))
+    assert not is_greeting(Prompt("", (said["Look at it."], said["thanks"]), tools))
