@@ -5,7 +5,7 @@ once.
 """
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import NamedTuple
 from uuid import UUID
 
@@ -36,18 +36,18 @@ def close_idle() -> Step:
     """Close sessions in which nobody has said anything for `CHAT_SESSION_IDLE_S`."""
     if not settings.CHAT_SESSION_IDLE_S:
         return Step()
-    before = timezone.now() - timedelta(seconds=settings.CHAT_SESSION_IDLE_S)
-    found = _without_open_runs(ChatSession.objects.filter(status__in=QUIET, active_at__lt=before))
-    return _each(found, lambda session_id: _if_quiet(session_id, QUIET, before, lambda log: close(log, "idle")))
+    age = timedelta(seconds=settings.CHAT_SESSION_IDLE_S)
+    found = _without_open_runs(ChatSession.objects.filter(status__in=QUIET, active_at__lt=timezone.now() - age))
+    return _each(found, lambda session_id: _if_quiet(session_id, QUIET, age, lambda log: close(log, "idle")))
 
 
 def delete_closed() -> Step:
     """Delete sessions that were closed `CHAT_RETENTION_DAYS` ago."""
     if not settings.CHAT_RETENTION_DAYS:
         return Step()
-    before = timezone.now() - timedelta(days=settings.CHAT_RETENTION_DAYS)
-    found = _without_open_runs(ChatSession.objects.filter(status=Status.CLOSED, active_at__lt=before))
-    return _each(found, lambda session_id: _if_quiet(session_id, (Status.CLOSED,), before, remove))
+    age = timedelta(days=settings.CHAT_RETENTION_DAYS)
+    found = _without_open_runs(ChatSession.objects.filter(status=Status.CLOSED, active_at__lt=timezone.now() - age))
+    return _each(found, lambda session_id: _if_quiet(session_id, (Status.CLOSED,), age, remove))
 
 
 def _without_open_runs(found: QuerySet[ChatSession]) -> QuerySet[ChatSession]:
@@ -55,11 +55,10 @@ def _without_open_runs(found: QuerySet[ChatSession]) -> QuerySet[ChatSession]:
 
 
 @action
-def _if_quiet(session_id: UUID, statuses: tuple[str, ...], before: datetime, act: Callable[[Log], None]) -> bool:
-    """Do something to a session where, under its lock, nothing has happened in it since."""
+def _if_quiet(session_id: UUID, statuses: tuple[str, ...], age: timedelta, act: Callable[[Log], None]) -> bool:
+    """Do something to a session where, under its lock and by the log's clock, nothing has happened for so long."""
     with locked(session_id) as log:
-        session = log.session
-        if session.status not in statuses or session.active_at >= before:
+        if log.session.status not in statuses or log.session.active_at >= log.now - age:
             return False
         if Run.objects.open().filter(session_id=session_id).exists():
             return False
@@ -71,15 +70,17 @@ def forget_events() -> Step:
     """Forget events that are older than `CHAT_EVENTS_DAYS`: whoever resumes from before them is told `too_old`."""
     if not settings.CHAT_EVENTS_DAYS:
         return Step()
-    before = timezone.now() - timedelta(days=settings.CHAT_EVENTS_DAYS)
+    age = timedelta(days=settings.CHAT_EVENTS_DAYS)
+    before = timezone.now() - age
     oldest = Event.objects.filter(session_id=OuterRef("pk"), seq=OuterRef("kept_from"), at__lt=before)
     found = ChatSession.objects.filter(Exists(oldest), created_at__lt=before, kept_from__lte=F("last_seq"))
-    return _each(found, lambda session_id: _forget_events(session_id, before))
+    return _each(found, lambda session_id: _forget_events(session_id, age))
 
 
 @action
-def _forget_events(session_id: UUID, before: datetime) -> bool:
+def _forget_events(session_id: UUID, age: timedelta) -> bool:
     with locked(session_id) as log:
+        before = log.now - age
         first = kept_from = log.session.kept_from
         events = Event.objects.filter(session_id=session_id).after(first - 1).values_list("seq", "at")
         # One by one from the first: the clocks of two machines differ, and what is kept must have no gap.

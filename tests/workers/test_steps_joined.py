@@ -8,9 +8,9 @@ import pytest
 
 from chat.actions import attempts
 from chat.database import reading, writing
-from chat.models import Message, Run
+from chat.models import Event, Message, Run
 from tests.inside import Talk
-from tests.workers.acting import AGENT, Deeds, answer, deeds, questions, yes
+from tests.workers.acting import AGENT, Deeds, answer, deeds, questions, statuses, yes
 from tests.workers.process import LedLLM, over, tick, until, until_row
 from tests.workers.test_steps import resumed, start
 from workers.llm.base import Prompt, Said, ToolSpec
@@ -113,6 +113,31 @@ async def test_what_was_read_keeps_its_place_for_the_next_attempt(
     steps = ["Called", "Returned", "And at eight.", "Called", "Returned", "And at nine."]
     assert heard(llm) == ["Look at it.", *steps, "Please."]
     assert len(deeds.done) == 2, "what is done is done"
+
+
+@pytest.mark.parametrize("way", ["interrupt", "rollback"])
+async def test_an_agent_makes_way_in_the_middle_of_a_call(
+    talk: Talk, runtime: Runtime, llm: LedLLM, deeds: Deeds, redis: Any, way: str
+) -> None:
+    deeds.add("stand", "once", "write", deeds.wait, needs_approval=False)
+    run = await start(talk, runtime, "Stand still.")
+    llm.say("Let me stand.")
+    llm.call("stand")
+    llm.end()
+    await until(deeds.held.is_set, "it stands")
+    posted = await writing(talk.post, "No, sing.", on_busy=way)
+    deeds.hold.set()
+    await tick(runtime)
+    await over(runtime)
+    assert await statuses(run) == [("stand", "unknown")], "it may have happened, and the ledger says so"
+    said = await reading(lambda: [one.content for one in Message.objects.shown().exclude(role="tool").order_by("seq")])
+    assert said == (["Stand still.", "Let me stand.", "No, sing."] if way == "interrupt" else ["No, sing."])
+    [ended] = await reading(lambda: list(Event.objects.filter(type="run.cancelled", run_id=run.pk)))
+    gone = await reading(lambda: {str(one.pk) for one in Message.objects.exclude(deleted_at=None)})
+    assert gone <= set(ended.data["discarded"]) and len(gone) == (0 if way == "interrupt" else 3)
+    await resumed(talk, runtime)
+    await until(lambda: len(llm.prompts) == 2, "it sings")
+    assert heard(llm)[-1] == "No, sing." and posted.run_id in runtime.held
 
 
 def test_a_greeting_that_joins_a_request_leaves_it_a_request() -> None:

@@ -8,9 +8,10 @@ from uuid import UUID
 import pytest
 
 from chat import stream
-from chat.actions import attempts, claims, events, joined, messages, runs, sessions
+from chat.actions import attempts, claims, joined, messages, runs, sessions
+from chat.actions.questions import Question
 from chat.errors import Busy, Conflict, Fenced, NotFound, SessionClosed, TooManyWaiting
-from chat.models import Agent, ChatSession, Event, Message, Run
+from chat.models import Agent, ChatSession, Event, Interrupt, Message, Run
 from chat.protocol.commands import SessionChange
 from tests.inside import Talk, Threads, failing_at, rung, stopped_at, told, wait_until_blocked
 from tests.servers import Redis
@@ -28,15 +29,8 @@ def finish(run: Run, text: str = "Done.") -> Run:
 
 
 def ask_people(run: Run) -> Run:
-    """Make a run wait for a person, as one does that asks a question."""
-    with events.locked(run.session_id) as log:
-        Run.objects.filter(pk=run.pk).update(
-            status="interrupted", worker=None, slot=None, drafts=[], answer_id=None, interrupted_at=log.now
-        )
-        now = Run.objects.get(pk=run.pk)
-        log.set_status("interrupted")
-        log.append_event("run.interrupted", now.as_data(), run_id=run.pk)
-    return now
+    """Make a run wait for a person."""
+    return attempts.interrupt_run(run, [Question("question", "Which one?")])
 
 
 def told_to(run: Run) -> list[str]:
@@ -265,6 +259,8 @@ def test_a_run_that_waits_for_a_person_or_for_its_turn_is_replaced_too(talk: Tal
     assert [Run.objects.get(pk=pk).position for pk in (asking.pk, posted.run_id, again.run_id)] == [asking.position] * 3
     statuses = Run.objects.filter(pk__in=[asking.pk, posted.run_id]).values_list("status", flat=True)
     assert set(statuses) == {"cancelled"}
+    assert Interrupt.objects.get(run_id=asking.pk).status == "withdrawn"
+    assert ("interrupt.resolved", asking.pk) in log_of(talk, 0)
 
 
 @pytest.mark.parametrize("way", ["interrupt", "rollback"])
