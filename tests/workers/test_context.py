@@ -127,6 +127,25 @@ def test_a_changed_question_is_read_as_it_is_now(talk: Talk) -> None:
     assert told_to(talk.claim()) == ["u: Typo?"]
 
 
+def test_a_question_that_was_withdrawn_is_read_again_only_when_it_is_asked_again(talk: Talk) -> None:
+    running = talk.start("One?")
+    waiting = talk.queue("Two?")
+    runs.cancel_run(talk.ada, waiting.pk)
+    finish(running, "One!")
+    talk.answer("Three?", "Three!")
+    assert told_to(talk.queue("Four?"))[:-1] == ["u: One?", "a: One!", "u: Three?", "a: Three!"]
+    again = runs.retry_run(talk.ada, waiting.pk).run
+    assert "withdrawn" not in Message.objects.get(pk=waiting.message_id).data
+    assert told_to(Run.objects.select_related("agent", "message").get(pk=again.pk))[-1] == "u: Two?"
+
+
+def test_a_question_whose_answer_was_stopped_is_still_read(talk: Talk) -> None:
+    run = talk.start("One?")
+    attempts.put_back(run, "drained")
+    runs.cancel_run(talk.ada, run.pk)
+    assert told_to(talk.start("Two?")) == ["u: One?", "u: Two?"]
+
+
 def test_what_came_with_a_message_is_read_with_it(talk: Talk) -> None:
     assert told_to(talk.start("Why?", context={"host": "pg-7", "load": 3})) == ["u: Why?\n\nhost: pg-7\nload: 3"]
 

@@ -418,17 +418,20 @@ def test_an_answer_that_ends_while_its_draft_is_taken_is_kept_whole(talk: Talk, 
     assert Message.objects.get(pk=run.answer_id).data == {}
 
 
-def test_an_answer_that_is_begun_anew_while_its_draft_is_taken_is_taken_anew(talk: Talk, threads: Threads) -> None:
+def test_an_answer_that_is_begun_anew_while_its_draft_is_taken_is_taken_anew(
+    talk: Talk, threads: Threads, redis: Any
+) -> None:
     run = talk.start("Question")
     with stopped_at("cancel.take") as stop:
         sending = threads.start(talk.post, "Meanwhile", on_busy="interrupt")
         stop.wait()
         attempts.put_back(run, "drained")
         again = talk.claim()
+        show(redis, again, "Anew")
         stop.go_on()
         posted = sending.result()
     assert (again.pk, queue(talk)) == (run.pk, [posted.run_id])
-    assert not Message.objects.filter(pk__in=[run.answer_id, again.answer_id]).exists()
+    assert [m.content for m in Message.objects.filter(pk__in=[run.answer_id, again.answer_id])] == ["Anew"]
 
 
 @pytest.mark.postgres
