@@ -1,8 +1,9 @@
 """Named places where a test may stop, delay or kill a process; in normal life a dictionary look-up.
 
-`CHAT_FAILPOINTS="enqueue=exit,subscribe.read=sleep:0.3,claim.committed=exit@3,hub.read=jitter:0.1"`: die there, wait
-there, die there the third time, and, between the steps of a coroutine, let the loop go on for up to so many seconds at
-random. Tests in the same process put a callable into `armed`; on an event loop it may be a coroutine function.
+`CHAT_FAILPOINTS="enqueue=exit,subscribe.read=sleep:0.3,claim.committed=exit@3,hub.read=jitter:0.1,tool.made=rest:60"`:
+die there, wait there, die there the third time, and, between the steps of a coroutine, let the loop go on for up to so
+many seconds at random, or for so many. Tests in the same process put a callable into `armed`; on an event loop it may
+be a coroutine function.
 """
 
 import asyncio
@@ -41,6 +42,8 @@ def _parse(action: str) -> Callable[[], Awaitable[None] | None]:
             time.sleep(float(value))
         elif verb == "jitter":
             return asyncio.sleep(random.uniform(0, float(value)))  # noqa: S311 - no secret
+        elif verb == "rest":
+            return asyncio.sleep(float(value))
         else:
             raise ValueError(f"CHAT_FAILPOINTS: unknown action {verb!r}")
         return None

@@ -61,6 +61,13 @@ def test_sleep_delays() -> None:
     assert time.monotonic() - began >= 0.05
 
 
+async def test_a_rest_lets_the_loop_go_on_for_as_long_as_it_says() -> None:
+    failpoints.armed["here"] = failpoints._parse("rest:0.03")
+    begun, went_on = time.monotonic(), asyncio.get_running_loop().call_later(0.005, lambda: None)
+    await afailpoint("here")
+    assert time.monotonic() - begun >= 0.03 and went_on.when() < asyncio.get_running_loop().time()
+
+
 async def test_jitter_lets_the_rest_of_the_loop_go_on() -> None:
     failpoints.armed["here"] = failpoints._parse("jitter:0.05")
     turns = 0
