@@ -157,6 +157,7 @@ class Stack:
     def _llm_server(self) -> Process:
         port = free_port()
         self.env |= {"OPENAI_BASE_URL": f"http://127.0.0.1:{port}/v1", "OPENAI_API_KEY": "test"}
+        self.env |= {"ANTHROPIC_BASE_URL": f"http://127.0.0.1:{port}", "ANTHROPIC_API_KEY": "test"}
         record = str(self.folder / "llm.jsonl")
         command = [sys.executable, "-m", "tests.llm_server", "--port", str(port), "--record", record]
         return Process("llm", command, self.folder / "llm.log", env=self.env, ready=lambda _: listens(port))

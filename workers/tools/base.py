@@ -145,7 +145,8 @@ class Tool:
             result = cleaned(result)
             text = result if isinstance(result, str) else json.dumps(result, ensure_ascii=False, allow_nan=False)
         except ValidationError as problem:
-            raise BadResult(_told(problem)) from None
+            # Not where: the keys of what it gave may be people's words.
+            raise BadResult(", ".join(sorted({one["type"] for one in problem.errors()})[:ERRORS_SHOWN])) from None
         except (ValueError, TypeError, RecursionError) as problem:
             raise BadResult(type(problem).__name__) from None
         if len(text) <= self.output_chars:

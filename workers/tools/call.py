@@ -44,7 +44,7 @@ async def call_tool(tool: Tool, args: Mapping[str, Any], context: ToolContext) -
     except ToolError as problem:
         raise CallFailed("tool_error", cleaned(str(problem))[:MESSAGE_CHARS] or "The tool failed.") from None
     except BadResult as problem:
-        log.error("the tool %s gave what it does not say that it gives: %s", tool.name, problem)
+        log.error("the tool %s gave what it does not say that it gives: %s", tool.name, str(problem))
         raise CallFailed("bad_result", "The tool has returned, but what it gave cannot be read.") from None
     except CallFailed:
         raise
