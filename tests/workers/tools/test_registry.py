@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.installed import install
+from tests.processes import ROOT
+from workers.tools.base import BadArgs
 from workers.tools.registry import load_tools, tools_named
 
 WEATHER = '''
@@ -93,3 +96,16 @@ def test_an_agent_gets_the_tools_that_it_names_and_no_other(folder: Path, caplog
     assert not caplog.text
     assert list(tools_named(["snow", "weather"])) == ["weather"]
     assert "snow" in caplog.text
+
+
+def test_the_guides_package_has_the_tools_that_the_guide_says(folder: Path) -> None:
+    guide = (ROOT / "docs" / "howto" / "add-a-tool.md").read_text()
+    points = re.findall(r"^weather = .*$", guide, re.MULTILINE)
+    [source] = re.findall(r"```python\n(.*?)```", guide, re.DOTALL)
+    install(folder, "weather-tools", source, *(point.replace('"', "") for point in points))
+    found = load_tools()
+    assert set(found) >= {"temperature", "make_rain"}
+    assert found["temperature"]("Bergen") == 9.5
+    with pytest.raises(BadArgs):
+        found["make_rain"].read_args('{"city": "Bergen", "minutes": 61}')
+    assert found["make_rain"].needs_approval and not found["temperature"].needs_approval
