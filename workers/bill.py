@@ -1,12 +1,15 @@
 """What an attempt is asked of, and what it costs: one line for each LLM that was called."""
 
 import logging
+from collections.abc import Sequence
 from decimal import Decimal
+from typing import Any
 
 from django.conf import settings
 
 from chat.actions.attempts import Spending
 from chat.models import Run
+from chat.protocol import text_or_none
 from workers.llm import prices
 from workers.llm.base import Spent
 from workers.llm.chain import Call
@@ -33,6 +36,22 @@ def price(llm: str, spent: Spent) -> Decimal | None:
     except ValueError as problem:
         log.error("%s", problem)
         return None
+
+
+def as_saved(run: Run, spent: Sequence[Spending]) -> dict[str, Any]:
+    """What this attempt has spent, for the run's state."""
+    lines = [[one.llm, one.input_tokens, one.output_tokens, text_or_none(one.cost_usd)] for one in spent]
+    return {"attempt": run.attempt, "lines": lines}
+
+
+def saved(run: Run) -> list[Spending]:
+    """What the run's present attempt had spent when it last began a step."""
+    spent = run.state.get("spent") or {"attempt": 0}
+    if spent["attempt"] != run.attempt:
+        return []
+    return [
+        Spending(llm, read, wrote, None if usd is None else Decimal(usd)) for llm, read, wrote, usd in spent["lines"]
+    ]
 
 
 class Bill:

@@ -1,7 +1,7 @@
 """From a session to what the LLM reads: instructions, a summary of what is old, and the newest talk that fits."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from django.conf import settings
@@ -11,7 +11,8 @@ from chat import tracing
 from chat.errors import Fenced
 from chat.models import ChatSession, Message, Run
 from chat.prepared import Given, Prepared, together
-from workers.llm.base import SUMMARY_HEADING, Prompt, Said, estimate_tokens
+from workers.llm.base import SUMMARY_HEADING, Prompt, Returned, Said, estimate_tokens
+from workers.llm.base import Line as TalkLine
 
 LINES_MAX = 2000  # of talk looked at, whatever the budget
 PAGE = 50  # of lines read at once
@@ -105,6 +106,22 @@ def talk_before(run: Run, summary_seq: int) -> Iterator[Line]:
             return
         left -= len(page)
         *_, seq, position = page[-1]
+
+
+LEFT_OUT = "(This is left out by now: call the tool again if you need it.)"
+
+
+def fit_results(talk: tuple[TalkLine, ...]) -> tuple[TalkLine, ...]:
+    """Leave out what tools returned long ago, where all of it is longer than the talk may be; never the last."""
+    left, fitted = settings.CHAT_CONTEXT_TOKENS, list(talk)
+    newest = max((index for index, line in enumerate(talk) if isinstance(line, Returned)), default=-1)
+    for index in range(newest, -1, -1):
+        line = talk[index]
+        if isinstance(line, Returned):
+            left -= estimate_tokens(line.text)
+            if left < 0 and index != newest:
+                fitted[index] = replace(line, text=LEFT_OUT)
+    return tuple(fitted)
 
 
 def _newest_talk() -> "QuerySet[Message, tuple[str, str, dict[str, Any], int, int]]":

@@ -20,7 +20,7 @@ from chat.database import reading
 from chat.errors import Fenced
 from chat.models import Run
 from workers.bill import Bill, llms_of, seconds_of
-from workers.context import Context, build_context, joined_lines
+from workers.context import Context, build_context, fit_results, joined_lines
 from workers.llm import open_llm
 from workers.llm.base import LLM, Limits, Line, LLMError
 from workers.llm.chain import Chain
@@ -98,8 +98,9 @@ class Attempt:
             if await self._waits_for_people():
                 return None
             lines += [*self.steps.lines(), *context.joined.get(self.steps.count, ()), *await self._joined()]
-        prompt = replace(context.prompt, talk=(*context.prompt.talk, *lines))
-        work = Work(prompt, self.chain, self.check, tuple(tool.spec for tool in tools.values()), self._may_act)
+        prompt = replace(context.prompt, talk=fit_results((*context.prompt.talk, *lines)))
+        specs = tuple(tool.spec for tool in tools.values())
+        work = Work(prompt, self.chain, self.check, specs, self._may_act, fit_results)
         reply: Sequence[Line] | None = None
         async with aclosing(open_mode(agent.mode)(work)) as yielded:
             while True:
@@ -130,9 +131,9 @@ class Attempt:
         """Save what the LLM wants to do. Its words become a message, and what follows them will be another one."""
         await self.text.flush()
         self.check()
-        if "cost_usd" in self.run.agent.run_limit:
-            self._cost_usd = self.run.cost_usd + sum(one.cost_usd or Decimal(0) for one in await self.spent())
-        if await self.steps.begin(acts.text, acts.calls, self.seconds):
+        spent = await self.spent()
+        self._cost_usd = self.run.cost_usd + sum(one.cost_usd or Decimal(0) for one in spent)
+        if await self.steps.begin(acts.text, acts.calls, self.seconds, spent):
             self.close()
             self._open_drafts()
         elif self.text.text:

@@ -12,9 +12,11 @@ from chat import metrics, tracing
 from chat.actions import steps
 from chat.actions.questions import Question
 from chat.actions.tool_calls import Change
+from chat.actions.usage import Spending
 from chat.database import reading
 from chat.failpoints import afailpoint
 from chat.models import Interrupt, Run, ToolCall, User
+from workers.bill import as_saved
 from workers.ledger import plan
 from workers.llm.base import Called, Line, Returned
 from workers.llm.base import ToolCall as Wanted
@@ -64,8 +66,11 @@ class Steps:
             lines += joined.get(index + 1, ())
         return lines
 
-    async def begin(self, text: str, asked: Sequence[Wanted], seconds: float) -> bool:
-        """Save what the LLM wrote and called for; give whether its text became a message of its own."""
+    async def begin(self, text: str, asked: Sequence[Wanted], seconds: float, spent: Sequence[Spending] = ()) -> bool:
+        """Save what the LLM wrote and called for; give whether its text became a message of its own.
+
+        `seconds` and `spent` are what the run took so far: if its worker dies, nobody else knows.
+        """
         index = self.count
         self.calls = [self._entry(index, place, one) for place, one in enumerate(named_apart(asked))]
         for entry in self.calls:
@@ -82,7 +87,12 @@ class Steps:
             "text": text,
             "tool_call_ids": [str(call.pk) for call in self.calls],
         }
-        state = {**self.run.state, "steps": [*self.run.state.get("steps", ()), step], "seconds": round(seconds, 3)}
+        state = {
+            **self.run.state,
+            "steps": [*self.run.state.get("steps", ()), step],
+            "seconds": round(seconds, 3),
+            "spent": as_saved(self.run, spent),
+        }
         answer_id = uuid4() if is_said else self.run.answer_id
         assert answer_id is not None
         await surely(steps.begin_step, self.run, state, text, answer_id, self.calls)

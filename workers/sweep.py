@@ -13,7 +13,7 @@ from chat.actions import attempts, audit, claims, interrupts, tickets, workers
 from chat.actions.attempts import Spending
 from chat.database import let_go
 from chat.models import Run
-from workers.bill import llms_of, price, seconds_of
+from workers.bill import llms_of, price, saved, seconds_of
 from workers.llm.base import Spent, estimate_tokens
 from workers.tidy import Tidying
 
@@ -81,11 +81,18 @@ def shown_by(run: Run) -> list[Spending]:
     """What a lost attempt cost as far as anybody can know: what it had shown. What it had read died with it."""
     texts = stream.take(run.session_id, run.pk, run.drafts, hold_ms=0) if run.drafts else {}
     shown = "".join((texts or {}).values()) or run.checkpoint
+    spent = saved(run)
     if not shown:
-        return []
+        return spent
     llm = llms_of(run)[0]
     tokens = estimate_tokens(shown)
-    return [Spending(llm, 0, tokens, price(llm, Spent(0, tokens)))]
+    cost = price(llm, Spent(0, tokens))
+    known = next((one for one in spent if one.llm == llm), None)
+    if known is None:
+        return [*spent, Spending(llm, 0, tokens, cost)]
+    known.output_tokens += tokens
+    known.cost_usd = None if known.cost_usd is None or cost is None else known.cost_usd + cost
+    return spent
 
 
 def prune() -> None:

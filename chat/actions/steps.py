@@ -6,12 +6,13 @@ changes nothing and tells nothing.
 
 import copy
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 from uuid import UUID
 
-from chat import tracing
+from chat import stream, tracing
 from chat.actions.attempts import HELD, locked_for
-from chat.actions.events import Log, action
+from chat.actions.events import Log, action, on_commit
 from chat.actions.runs import say
 from chat.actions.tool_calls import Change, Status, changed, step_data, tell, tell_moved
 from chat.errors import Fenced
@@ -66,6 +67,7 @@ def begin_step(run: Run, state: dict[str, Any], text: str, answer_id: UUID, call
             _tell_begun(log, now, calls)
             if moved:
                 log.append_event("run.updated", now.as_data(), run_id=run.pk)
+                on_commit(partial(stream.raise_fence, run.session_id, run.pk, run.attempt, run.drafts))  # it is written
     failpoint("step.committed")
 
 

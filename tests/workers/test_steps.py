@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 
+from chat import stream
 from chat.actions import runs
 from chat.database import reading, writing
 from chat.models import Agent, Message, Run, ToolCall, Usage
-from tests.inside import Talk
+from tests.inside import Talk, told
 from tests.workers.acting import AGENT, Deeds, answer, calls, choice, deeds, no, questions, statuses, text, yes
 from tests.workers.process import LedLLM, begun, over, until, until_row
+from workers.context import LEFT_OUT
 from workers.llm.base import Called, Returned, Said, Spent
 from workers.runtime import Runtime
 from workers.tools import ToolError
@@ -247,6 +249,38 @@ async def test_two_calls_of_one_id_and_a_name_that_is_none_are_given_back_so_tha
     assert len(set(ids)) == 3 and all(ids)
     assert ids == [line.call_id for line in llm.prompts[1].talk[-3:] if isinstance(line, Returned)]
     assert turn.calls[2].tool.isascii() and len(turn.calls[2].tool) == 64
+
+
+async def test_the_draft_of_what_was_said_before_a_call_is_forgotten(
+    talk: Talk, runtime: Runtime, llm: LedLLM, deeds: Deeds, redis: Any
+) -> None:
+    run = await start(talk, runtime)
+    said = stream.draft_key(run.session_id, run.answer_id)
+    llm.say("Let me look.")
+    await until(lambda: redis.get(said), "it is shown")
+    llm.call("look")
+    llm.end()
+    await until(lambda: len(llm.prompts) == 2, "the LLM is asked again")
+    await asyncio.to_thread(told)
+    assert redis.get(said) is None
+    llm.say("Se")
+    key = stream.draft_key(run.session_id, run.answer_id)
+    await until(lambda: redis.get(key) == b"Se", "what follows is shown")
+    assert key != said
+
+
+async def test_results_of_long_ago_give_way_to_new_ones(
+    talk: Talk, runtime: Runtime, llm: LedLLM, deeds: Deeds, redis: Any, settings: Any
+) -> None:
+    settings.CHAT_CONTEXT_TOKENS = 60
+    await start(talk, runtime)
+    for number in (1, 2, 3):
+        llm.call("look", f"c{number}", text=str(number) * 150)
+        llm.end()
+        await until(lambda: len(llm.prompts) == number + 1, "the LLM is asked again")  # noqa: B023
+    first, second, third = (one for one, _ in results(llm))
+    assert first == second == LEFT_OUT and "333" in third
+    assert "222" in results(llm, 2)[1][0], "the newest is always whole"
 
 
 # --- people -----------------------------------------------------------------------------------------------------------

@@ -16,11 +16,13 @@ from chat.database import reading, writing
 from chat.models import Interrupt, Message, Run
 from tests.inside import Talk, failing_at, told
 from tests.workers.acting import Deeds, answer, calls, choice, deeds, questions, statuses, yes
-from tests.workers.process import LOST, LedLLM, begun, over, tick, until, until_row
+from tests.workers.process import LOST, LedLLM, begun, over, shown, tick, until, until_row
 from tests.workers.test_steps import results, resumed, start, types
 from workers import steps
 from workers.ledger import AGAIN, HAPPENED, LEAVE
+from workers.llm.base import Spent
 from workers.runtime import DRAINED, Runtime
+from workers.sweep import shown_by
 from workers.tools import tool
 
 __all__ = ["deeds"]
@@ -194,6 +196,22 @@ async def test_steps_that_were_finished_are_not_done_again(
     await until(lambda: len(llm.prompts) == 3, "the LLM goes on")
     assert deeds.done == [("look", 1), ("note", 2)]
     assert llm.prompts[2].talk == llm.prompts[1].talk, "it reads what it had read"
+
+
+async def test_what_a_lost_attempt_had_spent_is_known_up_to_its_last_step(
+    talk: Talk, runtime: Runtime, llm: LedLLM, deeds: Deeds, redis: Any
+) -> None:
+    run = await start(talk, runtime)
+    llm.call("look")
+    llm.end(Spent(100, 10))
+    await until(lambda: len(llm.prompts) == 2, "the LLM is asked again")
+    llm.say("Four")
+    await shown(run, "Four", redis)
+    [spent] = await reading(lambda: shown_by(Run.objects.select_related("agent").get(pk=run.pk)))
+    assert (spent.input_tokens, spent.output_tokens) == (100, 11)
+    await lose(talk, runtime, run)
+    row = await until_row(run, status="queued")
+    assert await reading(shown_by, row) == [], "the next attempt has spent nothing yet"
 
 
 async def test_a_call_that_was_saved_and_not_made_counts_as_called(

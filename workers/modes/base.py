@@ -55,6 +55,7 @@ class Work:
     check: Callable[[], None]
     tools: tuple[ToolSpec, ...] = ()
     may_act: Callable[[], bool] = lambda: True  # else the run is near a limit, and is to end with words
+    fit: Callable[[tuple[Line, ...]], tuple[Line, ...]] = lambda talk: talk  # shorten a talk that became too long
 
 
 class Mode(Protocol):

@@ -61,7 +61,7 @@ async def react(work: Work) -> Working:
             return
         lines = yield Acts(said, tuple(calls))
         assert lines is not None, "whoever takes calls says what came of them"
-        prompt = replace(prompt, talk=(*prompt.talk, *lines))
+        prompt = replace(prompt, talk=work.fit((*prompt.talk, *lines)))
 
 
 def is_greeting(prompt: Prompt) -> bool:
