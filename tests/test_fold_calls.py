@@ -18,7 +18,7 @@ def step(status: str = "running", **changes: Any) -> Row:
 
 
 def call(status: str, **changes: Any) -> Row:
-    more = {"returned": {"result": 7}, "failed": {"error": {"code": "x", "message": "X"}}}.get(status, {})
+    more: Row = {"returned": {"result": 7}, "failed": {"error": {"code": "x", "message": "X"}}}.get(status, {})
     return {"tool_call_id": CALL, "tool": "look", "args": {}, "status": status, "access": "read"} | more | changes
 
 
@@ -146,7 +146,7 @@ def test_a_call_that_was_over_is_not_changed_by_its_message() -> None:
 
 def test_a_run_does_not_ask_people_while_a_tool_is_at_work() -> None:
     told = acting()[:6]
-    question = {"interrupt_id": "i-1", "session_id": "s-1", "run_id": "r-1", "reason": "approval", "prompt": "?"}
+    question: Row = {"interrupt_id": "i-1", "session_id": "s-1", "run_id": "r-1", "reason": "approval", "prompt": "?"}
     question |= {"payload": {}, "answer_schema": {}, "status": "open", "answer": None, "resolved_by": None}
     question |= {"expires_at": None, "created_at": "2026-01-02T03:04:05.678901Z"}
     told += [("interrupt.opened", question), ("run.interrupted", run_row("interrupted", 1))]
