@@ -15,9 +15,7 @@ from tests.processes import Process
 from tests.stack import Stack
 from tests.wire import Gone
 
-explained(24, "LLM misbehaves", "stalls, resets, 429, garbage, endless answers", "tests/journeys/test_failures.py")
-explained(26, "tool, then crash", "a crash between a tool's effect and its row", "there are no tools yet")
-explained(27, "approval, then crash", "a worker dies while a question is open", "there are no interrupts yet")
+explained(24, "LLM misbehaves", "stalls, resets, 429, garbage, endless answers", "tests/journeys: failures, tools")
 
 
 def celery(stack: Stack) -> Celery:

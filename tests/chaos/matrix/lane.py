@@ -21,6 +21,7 @@ from tests.chaos.matrix import (
     storage,
     storm,
     strangers,
+    tools,
     workers,
 )
 from tests.chaos.matrix.report import EXPLAINED, FAILED, NOT_PLAYED, Row
@@ -28,7 +29,21 @@ from tests.chaos.matrix.scene import FAULTS, Fault, NotPlayed, Scene
 from tests.stack import Workshop
 
 # Importing them has filled the matrix.
-PLAYED = (clients, clocks, databases, doorbells, leaks, networks, redis, runs, storage, storm, strangers, workers)
+PLAYED = (
+    clients,
+    clocks,
+    databases,
+    doorbells,
+    leaks,
+    networks,
+    redis,
+    runs,
+    storage,
+    storm,
+    strangers,
+    tools,
+    workers,
+)
 
 
 def chosen(wanted: Iterable[str]) -> list[Fault]:
