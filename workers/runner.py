@@ -69,6 +69,7 @@ class Attempt:
         self._begun = time.monotonic()
         self._seconds_before: float = self.run.state.get("seconds", 0.0)
         self._cost_usd = self.run.cost_usd
+        self._telling: asyncio.Future[None] | None = None
         self._open_drafts()
 
     def _open_drafts(self) -> None:
@@ -136,6 +137,8 @@ class Attempt:
         if await self.steps.begin(acts.text, acts.calls, self.seconds, spent):
             self.close()
             self._open_drafts()
+            # While the tools are at work: whoever watches should know of the next message before its first piece.
+            self._telling = asyncio.ensure_future(asyncio.to_thread(stream.outbox.flush, 0.2))
         elif self.text.text:
             self.text.clear()  # blanks that no message holds
 
@@ -144,6 +147,8 @@ class Attempt:
         questions = await self.steps.finish()
         if questions:
             await surely(attempts.interrupt_run, self.run, questions, *await self.spent())
+        elif self._telling is not None:
+            await self._telling
         return bool(questions)
 
     async def _joined(self) -> Sequence[Line]:

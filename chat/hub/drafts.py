@@ -72,6 +72,7 @@ class Drafts:
         self.session_id = session_id
         self._attempts: dict[str, int] = {}  # of runs that are not over
         self._running: set[str] = set()
+        self._promised: dict[str, set[str]] = {}  # the messages that events of each running run have named
         self._ended: dict[str, None] = {}
         self._written: dict[str, None] = {}
         self._drafts: dict[Key, Draft] = {}
@@ -82,17 +83,19 @@ class Drafts:
         for run in runs:
             self._attempts[run.run_id] = run.attempt
             self._running.add(run.run_id)
+            self._promised[run.run_id] = set(run.message_ids)
 
     def fold(self, frame: Frame) -> Over | None:
         """Take the next durable frame. Returns what it ends: a message that is written, a run that stops."""
         if frame.type == "message.created" and frame.message_id:
             _remember(self._written, frame.message_id)
             return self._forget(Over(None, frame.message_id))
-        if frame.run_id is None or not frame.type.startswith("run."):
+        if frame.run_id is None or not frame.type.startswith(("run.", "step.")):
             return None
         if frame.type == "run.started":
             self._attempts[frame.run_id] = frame.attempt or 0
             self._running.add(frame.run_id)
+            self._promised[frame.run_id] = set()
         elif frame.type in ENDS:
             _remember(self._ended, frame.run_id)
             self._attempts.pop(frame.run_id, None)
@@ -100,8 +103,11 @@ class Drafts:
             # What was put back waits for its next attempt; what asks people will have that when it is queued again.
             self._attempts[frame.run_id] = (frame.attempt or 0) + (frame.type == "run.interrupted")
         if frame.type not in ENDS | PAUSES:
+            if frame.message_id and frame.run_id in self._promised:
+                self._promised[frame.run_id].add(frame.message_id)
             return None
         self._running.discard(frame.run_id)
+        self._promised.pop(frame.run_id, None)
         return self._forget(Over(frame.run_id, None))
 
     def _forget(self, over: Over) -> Over:
@@ -118,6 +124,8 @@ class Drafts:
             return Verdict.DROP
         if delta.attempt > attempt or delta.run_id not in self._running:
             return Verdict.ASK  # it overtook its run.started
+        if delta.message_id not in self._promised[delta.run_id]:
+            return Verdict.ASK  # it overtook the event that names its message
         key = (delta.message_id, delta.type)
         draft = self._drafts.get(key)
         if draft is not None and draft.clearing is not None and delta.clearing < draft.clearing:
@@ -159,7 +167,7 @@ class Drafts:
         for key, theirs in found:
             if theirs.run_id not in self._running or theirs.attempt != self._attempts[theirs.run_id]:
                 continue
-            if key[0] in self._written:
+            if key[0] in self._written or key[0] not in self._promised[theirs.run_id]:
                 continue
             ours = self._drafts.get(key)
             if ours is not before.get(key):

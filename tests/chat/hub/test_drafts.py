@@ -107,7 +107,19 @@ def test_a_written_message_takes_no_delta_while_its_run_goes_on(drafts: Drafts) 
     drafts.take(delta(0, "ab"))
     assert drafts.fold(frame("message.created", message_id=MESSAGE)) == Over(None, MESSAGE)
     assert drafts.take(delta(2, "cd")) is Verdict.DROP
+    assert drafts.take(delta(0, "the next", message_id="message-2")) is Verdict.ASK, "nobody has named it yet"
+    assert drafts.merge([(("message-2", KEY[1]), redis_draft("the next"))], {}) == []
+    drafts.fold(frame("step.started", message_id="message-2"))
     assert drafts.take(delta(0, "the next", message_id="message-2")) is Verdict.SHOW
+    assert drafts.fold(frame("run.updated", attempt=1, message_id="message-3")) is None
+    assert drafts.take(delta(0, "and then", message_id="message-3")) is Verdict.SHOW
+
+
+def test_what_a_run_promised_before_it_was_put_back_is_nobodys(drafts: Drafts) -> None:
+    drafts.fold(frame("run.restarted", attempt=2))
+    drafts.fold(frame("run.started", attempt=2, message_id="message-2"))
+    assert drafts.take(delta(0, "x", attempt=2)) is Verdict.ASK
+    assert drafts.take(delta(0, "x", attempt=2, message_id="message-2")) is Verdict.SHOW
 
 
 def test_a_run_that_is_put_back_waits_for_its_next_attempt(drafts: Drafts) -> None:
@@ -115,7 +127,7 @@ def test_a_run_that_is_put_back_waits_for_its_next_attempt(drafts: Drafts) -> No
     assert drafts.fold(frame("run.restarted", attempt=2)) == Over(RUN, None)
     assert drafts.take(delta(2, "cd")) is Verdict.DROP
     assert drafts.take(delta(0, "a", attempt=2, message_id="message-2")) is Verdict.ASK  # it overtook run.started
-    assert drafts.fold(frame("run.started", attempt=2)) is None
+    assert drafts.fold(frame("run.started", attempt=2, message_id="message-2")) is None
     assert drafts.take(delta(2, "cd")) is Verdict.DROP
     assert drafts.take(delta(0, "a", attempt=2, message_id="message-2")) is Verdict.SHOW
 
@@ -125,7 +137,7 @@ def test_an_interrupted_run_writes_nothing_until_it_goes_on(drafts: Drafts) -> N
     assert drafts.fold(frame("run.interrupted", attempt=1)) == Over(RUN, None)
     assert drafts.take(delta(2, "cd")) is Verdict.DROP, "of the attempt that has ended"
     assert drafts.take(delta(0, "on", attempt=2, message_id="message-2")) is Verdict.ASK, "it overtook its run.started"
-    drafts.fold(frame("run.started", attempt=2))
+    drafts.fold(frame("run.started", attempt=2, message_id="message-2"))
     assert drafts.take(delta(0, "on", attempt=2, message_id="message-2")) is Verdict.SHOW
 
 
@@ -194,7 +206,7 @@ def test_what_is_over_by_now_is_not_taken_over(drafts: Drafts) -> None:
     other.know([RunningRun(RUN, 1, [MESSAGE], {})])
     other.fold(frame("run.restarted", attempt=2))
     assert other.merge(theirs("ab"), other.standing()) == []
-    other.fold(frame("run.started", attempt=2))
+    other.fold(frame("run.started", attempt=2, message_id="message-2"))
     assert other.merge(theirs("ab"), other.standing()) == []
     other.fold(frame("run.cancelled", attempt=2))
     assert other.merge(theirs("ab", attempt=2), other.standing()) == []
