@@ -69,12 +69,16 @@ class Attempt:
         self._begun = time.monotonic()
         self._seconds_before: float = self.run.state.get("seconds", 0.0)
         self._cost_usd = self.run.cost_usd
-        self._telling: asyncio.Future[None] | None = None
+        self._telling: asyncio.Future[bool] | None = None
         self._open_drafts()
 
     def _open_drafts(self) -> None:
         self.text = Draft(publisher(), self.run, stream.MESSAGE, self._on_fenced)
         self.reasoning = Draft(publisher(), self.run, stream.REASONING, self._on_fenced)
+
+    def _tell(self) -> None:
+        """See to it, beside the work, that whoever watches knows of a message before its first piece arrives."""
+        self._telling = asyncio.ensure_future(asyncio.to_thread(stream.outbox.flush, 0.2))
 
     def _on_fenced(self) -> None:
         self.held.stop(FENCED)
@@ -88,7 +92,7 @@ class Attempt:
 
         Raises `LLMError`.
         """
-        telling = asyncio.ensure_future(asyncio.to_thread(stream.outbox.flush, 0.2))
+        self._tell()
         self.context = context = await surely(build_context, self.run, by=reading)
         self.run.read = context.read
         agent = self.run.agent
@@ -110,8 +114,8 @@ class Attempt:
                 except StopAsyncIteration:
                     raise LLMError("llm_empty", "The agent ended without an answer.") from None
                 reply = None
-                if not telling.done():
-                    await telling  # whoever watches should know that the run has started before the first piece arrives
+                if self._telling is not None and not self._telling.done():
+                    await self._telling
                 if isinstance(one, Delta):
                     self.text.add(one.text)
                 elif isinstance(one, ReasoningDelta):
@@ -137,8 +141,7 @@ class Attempt:
         if await self.steps.begin(acts.text, acts.calls, self.seconds, spent):
             self.close()
             self._open_drafts()
-            # While the tools are at work: whoever watches should know of the next message before its first piece.
-            self._telling = asyncio.ensure_future(asyncio.to_thread(stream.outbox.flush, 0.2))
+            self._tell()
         elif self.text.text:
             self.text.clear()  # blanks that no message holds
 
@@ -147,8 +150,6 @@ class Attempt:
         questions = await self.steps.finish()
         if questions:
             await surely(attempts.interrupt_run, self.run, questions, *await self.spent())
-        elif self._telling is not None:
-            await self._telling
         return bool(questions)
 
     async def _joined(self) -> Sequence[Line]:
