@@ -17,9 +17,9 @@ from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Now
 
 from chat import jobs, stream, tracing
+from chat.actions.endings import Following, keep_partial, say
 from chat.actions.events import Log, action, locked, on_commit
 from chat.actions.questions import Question, ask
-from chat.actions.runs import Following, keep_partial, say
 from chat.actions.tool_calls import end_calls
 from chat.actions.usage import Spending, bill, cost_of, cost_with, keep_bill
 from chat.errors import Fenced, NotFound

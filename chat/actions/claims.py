@@ -11,8 +11,8 @@ from django.db.models.functions import Now
 
 from chat import stream
 from chat.actions import joined
+from chat.actions.endings import OPEN_RUNS
 from chat.actions.events import action, locked, on_commit
-from chat.actions.runs import OPEN_RUNS
 from chat.errors import NotFound
 from chat.failpoints import failpoint
 from chat.models import Run

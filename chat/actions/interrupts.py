@@ -6,10 +6,10 @@ from uuid import UUID
 from django.db.models import Q
 from django.utils import timezone
 
+from chat.actions.endings import Following, say
 from chat.actions.events import Log, action, locked
 from chat.actions.members import writer
 from chat.actions.questions import args_hash
-from chat.actions.runs import Following, say
 from chat.database import reading, writing
 from chat.errors import AlreadyResolved, ChatError, Expired, InvalidInput, NotFound
 from chat.failpoints import failpoint

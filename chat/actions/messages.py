@@ -8,9 +8,9 @@ from django.db.models import Q
 
 from chat import jobs, limits, tracing
 from chat.actions import joined, runs
+from chat.actions.endings import OPEN_RUNS, Following
 from chat.actions.events import Log, action, locked, on_commit
 from chat.actions.members import membership, writer
-from chat.actions.runs import OPEN_RUNS, Following, refuse_to_wait
 from chat.actions.sessions import agent_asked, agent_mentioned, agent_of
 from chat.database import reading, writing
 from chat.errors import Busy, Conflict, InvalidInput, NotAllowed, NotFound, SessionClosed
@@ -142,7 +142,7 @@ def _post(user: User, session_id: UUID, new: NewMessage, shown: Shown | None) ->
             following = _stop(log, present, user, texts if way == OnBusy.INTERRUPT else None)
         else:
             present = None
-            refuse_to_wait([status for _, status in open_runs.rows])
+            runs.refuse_to_wait([status for _, status in open_runs.rows])
 
         message = _said(log, user, new)
         run = Run(session=session, message=message, user=user, agent=agent, llm=new.llm or "", queued_at=log.now)

@@ -12,8 +12,8 @@ from uuid import UUID
 
 from chat import stream, tracing
 from chat.actions.attempts import HELD, locked_for
+from chat.actions.endings import say
 from chat.actions.events import Log, action, on_commit
-from chat.actions.runs import say
 from chat.actions.tool_calls import Change, Status, changed, step_data, tell, tell_moved
 from chat.errors import Fenced
 from chat.failpoints import failpoint
