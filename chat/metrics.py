@@ -118,7 +118,7 @@ DELTAS_REFUSED = _counter("chat_deltas_refused_total", "Deltas that Redis did no
 RUNS_HELD = Reading("chat_runs_held", "Runs in this worker.")
 LEASE_AGE = Reading("chat_lease_age_seconds", "Since this worker renewed its lease.")
 SWEEPS = _counter("chat_sweeps_total", "Looks at the table for what was forgotten.", "result")
-SWEPT = _counter("chat_swept_total", "What the sweep rescued.", "what")
+SWEPT = _counter("chat_swept_total", "What the sweep rescued or tidied up.", "what")
 
 # --- both -------------------------------------------------------------------------------------------------------------
 LOOP_LAG = Reading("chat_loop_lag_seconds", "The longest that the event loop did not turn, of the last half minute.")

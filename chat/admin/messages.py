@@ -30,7 +30,7 @@ class Messages(ReadOnly):
     search_help_text = "Id of message, session or run; author"
     fields = (
         ("id", "in_session", "seq", "of_run"),
-        ("said_by", "role", "kind", "category"),
+        ("said_by", "role", "kind", "category", "joined", "read_step"),
         ("created_at", "updated_at", "deleted_at"),
         "content",
         ("data", "attachments"),

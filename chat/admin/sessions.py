@@ -42,7 +42,7 @@ class Sessions(ReadOnly):
     search_help_text = f"Id, title or member; or {TEXT}some words"
     ids = ("pk", "runs__pk", "messages__pk")
     fields = (
-        ("id", "title", "status", "agent"),
+        ("id", "title", "status", "agent", "on_busy"),
         ("last_seq", "kept_from", "updated_at", "created_at"),
         ("completed_at", "closed_at", "parent", "incident_id"),
         ("summary", "summary_seq", "metadata"),
