@@ -1,0 +1,14 @@
+/** The client of the chat server, for any page: no framework, no dependency. docs/page.md tells how to use it. */
+
+export { Api, type ApiOptions, type MemberRow, type SessionChange, type SessionQuery } from "./api";
+export { delayS } from "./backoff";
+export { Chat, type ChatOptions, type Opened } from "./client";
+export { CLOSED, Connection, type ConnectionState, type SocketLike, type Status } from "./connection";
+export { Offline, Refused } from "./errors";
+export { type Broken, type Change, type Draft, Talk } from "./fold";
+export { Inbox } from "./inbox";
+export { type Keeper, Outbox, storageKeeper, type Unsent } from "./outbox";
+export { type ListState, SessionList } from "./sessions";
+export { codePoints, newKey } from "./text";
+export { TypingBoard } from "./typing";
+export * from "./wire";

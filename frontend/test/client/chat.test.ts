@@ -1,0 +1,249 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { Chat, type ChatOptions } from "../../src/client/client";
+import type { Unsent } from "../../src/client/outbox";
+import type { Frame, Snapshot } from "../../src/client/wire";
+import { load } from "../recordings";
+import { type Command, FakeServer, type FakeSocket } from "./server";
+
+const { frames, recording } = load("resumed");
+const SESSION = recording.session_id;
+const EVENTS = frames.filter((frame) => frame.seq !== null);
+let server: FakeServer;
+
+function blank(): Snapshot {
+  const { messages: _m, runs: _r, interrupts: _i, ...session } = recording.state;
+  return { ...session, status: "new", last_seq: 1, messages: [], runs: [], interrupts: [] };
+}
+
+function client(more: Partial<ChatOptions> = {}): Chat {
+  return new Chat({ base: "http://chat", fetch: server.fetch, openSocket: server.openSocket, socket: "cookie", random: () => 0, ...more });
+}
+
+async function opened(more: Partial<ChatOptions> = {}): Promise<Chat> {
+  server.pages[`GET /api/sessions/${SESSION}/`] = blank();
+  const chat = client(more);
+  chat.start();
+  await soon();
+  server.socket.hello();
+  await chat.open(SESSION);
+  await soon();
+  return chat;
+}
+
+const soon = () => vi.advanceTimersByTimeAsync(1);
+const subscribed = (socket: FakeSocket) => socket.heard("session.subscribe").map((command) => command.data["after"]);
+
+beforeEach(() => {
+  vi.useFakeTimers();
+  server = new FakeServer();
+});
+afterEach(() => vi.useRealTimers());
+
+describe("a session", () => {
+  it("is read, followed from there, and folded", async () => {
+    const chat = await opened();
+    expect(subscribed(server.socket)).toEqual([1]);
+    for (const frame of frames.slice(0, recording.resumed[0])) if (frame.session_id) server.socket.tell(frame);
+    expect(chat.opened.get(SESSION)!.talk.drafts.size).toBe(1);
+  });
+
+  it("is resumed on the next socket after what was folded last, and ends as the server shows it", async () => {
+    const chat = await opened();
+    const cut = recording.resumed[0]!;
+    for (const frame of frames.slice(0, cut)) if (frame.session_id) server.socket.tell(frame);
+    const { lastSeq } = chat.opened.get(SESSION)!.talk;
+    server.socket.lose();
+    await soon();
+    server.socket.hello();
+    await soon();
+    expect(subscribed(server.socket)).toEqual([lastSeq]);
+    for (const frame of frames.slice(cut)) if (frame.session_id) server.socket.tell(frame);
+    expect(chat.opened.get(SESSION)!.talk.state()).toEqual(recording.state);
+  });
+
+  it("is subscribed again where an event is missing", async () => {
+    const chat = await opened();
+    server.socket.tell(EVENTS.find((frame) => frame.seq === 4)!);
+    await soon();
+    expect(subscribed(server.socket)).toEqual([1, 1]);
+    expect(chat.opened.get(SESSION)!.talk.lastSeq).toBe(1);
+  });
+
+  it("is read anew where the log no longer reaches back", async () => {
+    let refused = 0;
+    server.answer = (command, socket) => {
+      if (command.type === "session.subscribe" && refused++ === 0) socket.refuse(command, "too_old");
+      else socket.ok(command);
+    };
+    const chat = await opened();
+    await soon();
+    expect(server.requests.filter((request) => request.path.endsWith(`/api/sessions/${SESSION}/`)).length).toBe(2);
+    expect(chat.opened.get(SESSION)!.status).toBe("ready");
+  });
+
+  it("is missing where it is not mine, or was deleted under me", async () => {
+    server.pages[`GET /api/sessions/x/`] = new Response(
+      JSON.stringify({ error: { code: "not_found", message: "", temporary: false } }),
+      { status: 404 },
+    );
+    const chat = await opened();
+    expect((await chat.open("x")).status).toBe("missing");
+    server.socket.tell({ type: "error", session_id: SESSION, data: { code: "not_found", message: "", temporary: false } });
+    expect(chat.opened.get(SESSION)!.status).toBe("missing");
+  });
+});
+
+describe("what I say", () => {
+  const sends = (socket: FakeSocket) => socket.heard("message.send").map(({ data }) => [data["content"], data["key"]]);
+
+  it("waits for a connection, and is sent in order", async () => {
+    const chat = client();
+    const [one, two] = [chat.say(SESSION, "one"), chat.say(SESSION, "two")];
+    chat.start();
+    await soon();
+    server.socket.hello();
+    await soon();
+    expect(sends(server.socket)).toEqual([["one", one.key], ["two", two.key]]);
+  });
+
+  it("is sent again with its key when nobody knows whether it arrived", async () => {
+    server.answer = (command, socket) => (command.type === "message.send" ? undefined : socket.ok(command));
+    const chat = await opened();
+    const { key } = chat.say(SESSION, "hello");
+    await soon();
+    server.socket.lose();
+    await soon();
+    server.answer = (command, socket) => socket.ok(command, { message_id: "m", run_id: "r", duplicate: true });
+    server.socket.hello();
+    await soon();
+    expect(sends(server.sockets[0]!)).toEqual([["hello", key]]);
+    expect(sends(server.sockets[1]!)).toEqual([["hello", key]]);
+    expect(chat.outbox.items[0]?.sent).toBe(true);
+  });
+
+  it("is shown until its event comes, whether before or after its ok", async () => {
+    const chat = await opened();
+    const item = chat.say(SESSION, "hello");
+    expect(chat.outbox.of(SESSION).length).toBe(1);
+    await soon();
+    expect(chat.outbox.of(SESSION)[0]?.sent).toBe(true);
+    const created = EVENTS.find((frame) => frame.type === "message.created")!;
+    server.socket.tell({ ...created, data: { ...created.data, key: item.key } });
+    expect(chat.outbox.of(SESSION)).toEqual([]);
+  });
+
+  it("stays with its reason where the server refuses it, and holds back what was said after it", async () => {
+    server.answer = (command, socket) => {
+      if (command.type === "message.send" && command.data["content"] === "bad") socket.refuse(command, "session_closed");
+      else socket.ok(command);
+    };
+    const chat = await opened();
+    const bad = chat.say(SESSION, "bad");
+    chat.say(SESSION, "after");
+    await soon();
+    expect(chat.outbox.items[0]?.problem?.code).toBe("session_closed");
+    expect(sends(server.socket).map(([content]) => content)).toEqual(["bad"]);
+    chat.outbox.remove(bad.key);
+    await soon();
+    expect(sends(server.socket).map(([content]) => content)).toEqual(["bad", "after"]);
+  });
+
+  it("waits as long as a limit says, and then goes under the same key", async () => {
+    let refusals = 1;
+    server.answer = (command, socket) => {
+      if (command.type === "message.send" && refusals-- > 0) socket.refuse(command, "rate_limited", { temporary: true, retry_after_s: 3 });
+      else socket.ok(command);
+    };
+    const chat = await opened();
+    chat.say(SESSION, "quick");
+    await vi.advanceTimersByTimeAsync(2900);
+    expect(sends(server.socket).length).toBe(1);
+    await vi.advanceTimersByTimeAsync(200);
+    expect(new Set(sends(server.socket).map(([, key]) => key)).size).toBe(1);
+    expect(sends(server.socket).length).toBe(2);
+  });
+
+  it("outlives the page", async () => {
+    const kept = new Map<string, Unsent>();
+    const keeper = { load: () => [...kept.values()], put: (item: Unsent) => void kept.set(item.key, item), remove: (key: string) => void kept.delete(key) };
+    client({ keeper }).say(SESSION, "before the reload");
+    const later = client({ keeper });
+    later.start();
+    await soon();
+    server.socket.hello();
+    await soon();
+    expect(sends(server.socket).map(([content]) => content)).toEqual(["before the reload"]);
+    expect(kept.size).toBe(0);
+  });
+});
+
+describe("a stop", () => {
+  it("that finds no connection is sent on the next one", async () => {
+    const chat = await opened();
+    server.socket.lose();
+    chat.cancel("run-1");
+    await soon();
+    expect(chat.isStopping("run-1")).toBe(true);
+    server.socket.hello();
+    await soon();
+    expect(server.socket.heard("run.cancel").map((command: Command) => command.data)).toEqual([{ run_id: "run-1" }]);
+    expect(chat.isStopping("run-1")).toBe(false);
+  });
+});
+
+describe("the list", () => {
+  const row = (id: string, title: string) => ({ ...blank(), session_id: id, title, last_seq: 3 });
+
+  it("follows its newest sessions, and shows what changes elsewhere", async () => {
+    server.pages["GET /api/sessions/"] = { results: [row("a", "A"), row("b", "B")], next: null, previous: null };
+    const chat = await opened();
+    await vi.advanceTimersByTimeAsync(500);
+    const watched = server.socket.heard("session.subscribe").map((command) => command.data["session_id"]);
+    expect(watched).toEqual([SESSION, "a", "b"]);
+    const event = (id: string, type: string, seq: number, data: object): Frame => ({
+      type, session_id: id, run_id: null, seq, at: "2026-01-01T00:00:00.000000Z", data: data as Frame["data"],
+    });
+    server.socket.tell(event("b", "session.updated", 4, row("b", "Better")));
+    expect(chat.sessions.state.rows.map((one) => one.title)).toContain("Better");
+    server.socket.tell(event("b", "message.created", 5, { role: "user" }));
+    expect(chat.sessions.state.rows[0]?.session_id).toBe("b");
+    server.socket.tell(event("a", "session.deleted", 4, row("a", "A")));
+    expect(chat.sessions.row("a")).toBeUndefined();
+  });
+
+  it("counts the questions that wait, and forgets those that are settled", async () => {
+    const chat = await opened();
+    const ask = { interrupt_id: "i", session_id: "a", status: "open", created_at: "2026" };
+    const event = { type: "interrupt.opened", session_id: "a", seq: 4, data: ask };
+    server.socket.tell(event);
+    expect(chat.inbox.rows.length).toBe(1);
+    server.socket.tell({ ...event, type: "interrupt.resolved", seq: 5, data: { ...ask, status: "resolved" } });
+    server.socket.tell(event);
+    expect(chat.inbox.rows.length).toBe(0);
+  });
+});
+
+describe("requests", () => {
+  it("carry the CSRF token with the cookie, and a bearer's token without", async () => {
+    await client({ csrf: () => "crumb" }).api.createSession();
+    expect(server.requests[0]!.headers["X-CSRFToken"]).toBe("crumb");
+    await client({ token: () => "jwt", csrf: () => "crumb" }).api.createSession();
+    expect(server.requests[1]!.headers["Authorization"]).toBe("Bearer jwt");
+    expect(server.requests[1]!.headers["X-CSRFToken"]).toBeUndefined();
+  });
+
+  it("open the socket by a ticket where there is no cookie", async () => {
+    server.pages["POST /api/ws-tickets/"] = { ticket: "t&1" };
+    const chat = client({ token: () => "jwt", socket: "ticket" });
+    chat.start();
+    await soon();
+    expect(server.socket.url).toBe("ws://chat/ws/?ticket=t%261");
+  });
+
+  it("are told apart: refused with a code, or offline", async () => {
+    server.pages["GET /api/me/"] = new Response("<h1>Bad gateway</h1>", { status: 502 });
+    await expect(client().api.me()).rejects.toMatchObject({ code: "unavailable", temporary: true });
+    server.online = false;
+    await expect(client().api.me()).rejects.toMatchObject({ name: "Offline" });
+  });
+});

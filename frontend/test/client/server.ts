@@ -1,0 +1,91 @@
+/** A server of a test's own: it hears commands, answers them or not, and closes its sockets when told to. */
+
+import type { SocketLike } from "../../src/client/connection";
+import type { Frame } from "../../src/client/wire";
+
+export interface Command {
+  type: string;
+  ref: string;
+  data: Record<string, unknown>;
+}
+
+export class FakeSocket implements SocketLike {
+  readyState = 1;
+  onopen = null;
+  onmessage: ((event: { data: unknown }) => void) | null = null;
+  onclose: ((event: { code: number }) => void) | null = null;
+  onerror: ((event: unknown) => void) | null = null;
+  commands: Command[] = [];
+  closed = false;
+
+  constructor(
+    readonly url: string,
+    private readonly answer: (command: Command, socket: FakeSocket) => void,
+  ) {}
+
+  send(text: string): void {
+    const command = JSON.parse(text) as Command;
+    this.commands.push(command);
+    this.answer(command, this);
+  }
+
+  close(): void {
+    this.closed = true;
+    this.readyState = 3;
+  }
+
+  tell(frame: Partial<Frame> & { type: string }): void {
+    const whole = { session_id: null, run_id: null, seq: null, at: null, data: {}, ...frame };
+    this.onmessage?.({ data: JSON.stringify(whole) });
+  }
+
+  hello(heartbeat_s = 20): void {
+    this.tell({ type: "connection.ready", data: { user: null, heartbeat_s, limits: {} } });
+  }
+
+  ok(command: Command, data: Record<string, unknown> = {}): void {
+    this.tell({ type: "ok", ref: command.ref, data });
+  }
+
+  refuse(command: Command, code: string, more: object = {}): void {
+    this.tell({ type: "error", ref: command.ref, data: { code, message: code, temporary: false, ...more } });
+  }
+
+  lose(code = 1006): void {
+    this.readyState = 3;
+    this.onclose?.({ code });
+  }
+
+  heard(type: string): Command[] {
+    return this.commands.filter((command) => command.type === type);
+  }
+}
+
+export class FakeServer {
+  sockets: FakeSocket[] = [];
+  requests: { method: string; path: string; body: unknown; headers: Record<string, string> }[] = [];
+  pages: Record<string, unknown> = {};
+  online = true;
+  answer: (command: Command, socket: FakeSocket) => void = (command, socket) => socket.ok(command);
+
+  openSocket = (url: string): FakeSocket => {
+    const socket = new FakeSocket(url, (command, one) => this.answer(command, one));
+    this.sockets.push(socket);
+    return socket;
+  };
+
+  fetch = (async (path: string, init: RequestInit = {}) => {
+    const method = init.method ?? "GET";
+    const headers = init.headers as Record<string, string>;
+    this.requests.push({ method, path, body: init.body ? JSON.parse(String(init.body)) : undefined, headers });
+    if (!this.online) throw new TypeError("no network");
+    const page = this.pages[`${method} ${path.replace(/^https?:\/\/[^/]+/, "").split("?")[0]}`];
+    if (page instanceof Response) return page.clone();
+    if (page === undefined) return new Response(JSON.stringify({ results: [], next: null, previous: null }));
+    return new Response(JSON.stringify(page));
+  }) as typeof fetch;
+
+  get socket(): FakeSocket {
+    return this.sockets[this.sockets.length - 1]!;
+  }
+}
