@@ -2,6 +2,12 @@
 
 export class Topics {
   private readonly listeners = new Map<string, Set<() => void>>();
+  private readonly revisions = new Map<string, number>();
+
+  /** A number that is another one after each change. */
+  revision(topic: string): number {
+    return this.revisions.get(topic) ?? 0;
+  }
 
   on(topic: string, listener: () => void): () => void {
     let group = this.listeners.get(topic);
@@ -14,6 +20,9 @@ export class Topics {
   }
 
   tell(topic: string): void {
+    // What nobody listens to needs no number: the text of a draft changes many times a second.
+    if (!this.listeners.has(topic) && topic.startsWith("draft:")) return;
+    this.revisions.set(topic, this.revision(topic) + 1);
     for (const listener of [...(this.listeners.get(topic) ?? [])]) listener();
   }
 }

@@ -1,0 +1,190 @@
+/** Where one types: keeps drafts, completes names, sends with Enter (never in the middle of composing a character). */
+
+import { type KeyboardEvent, useCallback, useEffect, useLayoutEffect, useRef, useState } from "react";
+import { useAgents, useTopic, useWorld } from "../app/context";
+import { choiceName, draftName, read, write } from "../app/store";
+import type { OnBusy, Run, SendOptions, Session } from "../client";
+import { useWords } from "../i18n";
+import { Icon } from "../ui/Icon";
+import { Menu } from "../ui/Menu";
+import { Mentions, type Pick, useMentions } from "./Mentions";
+import { AgentPicker, LlmPicker } from "./Pickers";
+
+interface Props {
+  sessionId: string | null;
+  session: Session | null;
+  running: Run | undefined;
+  /** Resolves to false where the text must stay. */
+  onSend: (content: string, options: SendOptions, agent: string) => Promise<boolean>;
+  onEditLast: () => void;
+}
+
+const TYPING_EVERY_MS = 3000;
+const BUSY: readonly OnBusy[] = ["queue", "join", "interrupt", "rollback"];
+
+/** Enter that ends the composing of a character is no Enter; Safari says so by the old key code alone. */
+export function isComposing(event: KeyboardEvent): boolean {
+  return event.nativeEvent.isComposing || event.keyCode === 229;
+}
+
+export function Composer({ sessionId, session, running, onSend, onEditLast }: Props) {
+  const { boot, chat, userId } = useWorld();
+  const { t } = useWords();
+  useTopic("connection");
+  const agents = useAgents();
+  const name = draftName(userId, sessionId);
+  const [text, setText] = useState(() => read(name) ?? "");
+  const [agent, setAgent] = useState("");
+  const [llm, setLlm] = useState(() => read(choiceName(userId, `llm.${sessionId ?? "new"}`)) ?? "");
+  const [sending, setSending] = useState(false);
+  const area = useRef<HTMLTextAreaElement>(null);
+  const typedAt = useRef(0);
+  const mentions = useMentions(text, area, agents);
+  const chosen = session?.agent ?? (agent || agents.find((one) => one.enabled)?.name || "");
+  const closed = session?.status === "closed" || session?.my_role === "viewer";
+  const tooLong = [...text].length > boot.max_content;
+
+  useEffect(() => {
+    const timer = setTimeout(() => write(name, text), 250);
+    return () => clearTimeout(timer);
+  }, [name, text]);
+
+  useLayoutEffect(() => {
+    const element = area.current;
+    if (!element) return;
+    element.style.height = "auto";
+    element.style.height = `${Math.min(element.scrollHeight, 240)}px`;
+  }, [text]);
+
+  useEffect(() => {
+    if (matchMedia("(pointer: fine)").matches) area.current?.focus();
+  }, [sessionId]);
+
+  const tellTyping = useCallback(
+    (active: boolean) => {
+      if (!sessionId || !chat.connection.isReady) return;
+      const now = Date.now();
+      if (active ? now - typedAt.current < TYPING_EVERY_MS : !typedAt.current) return;
+      typedAt.current = active ? now : 0;
+      chat.connection.tell("typing", { session_id: sessionId, active });
+    },
+    [chat, sessionId],
+  );
+
+  const type = (value: string) => {
+    setText(value);
+    tellTyping(value.trim() !== "");
+  };
+
+  const pick = (chosenOne: Pick) => {
+    setText(chosenOne.text);
+    requestAnimationFrame(() => area.current?.setSelectionRange(chosenOne.caret, chosenOne.caret));
+  };
+
+  const send = async (onBusy?: OnBusy) => {
+    const content = text.trim();
+    if (!content || tooLong || sending || closed) return;
+    setSending(true);
+    tellTyping(false);
+    const options: SendOptions = { ...(llm && { llm }), ...(onBusy && { on_busy: onBusy }) };
+    setText("");
+    write(name, null);
+    if (!(await onSend(content, options, chosen))) setText(content);
+    setSending(false);
+  };
+
+  const onKeyDown = (event: KeyboardEvent<HTMLTextAreaElement>) => {
+    if (isComposing(event)) return;
+    if (mentions.onKeyDown(event, pick)) return;
+    if (event.key === "Enter" && !event.shiftKey && !event.altKey) {
+      event.preventDefault();
+      void send();
+    } else if (event.key === "ArrowUp" && !text) {
+      event.preventDefault();
+      onEditLast();
+    }
+  };
+
+  const chooseLlm = (value: string) => {
+    setLlm(value);
+    write(choiceName(userId, `llm.${sessionId ?? "new"}`), value);
+  };
+
+  const chooseAgent = (value: string) => {
+    setAgent(value);
+    if (sessionId) void chat.changeSession(sessionId, { agent: value });
+  };
+
+  const modes = running && session?.on_busy ? BUSY : [];
+  const placeholder = closed
+    ? t(session?.my_role === "viewer" ? "composer.viewer" : "composer.closed")
+    : t(running ? "composer.next" : "composer.placeholder");
+  return (
+    <form
+      className="composer"
+      onSubmit={(event) => {
+        event.preventDefault();
+        void send();
+      }}
+    >
+      <Mentions state={mentions} onPick={pick} />
+      <textarea
+        ref={area}
+        id="composer"
+        rows={1}
+        value={text}
+        disabled={closed}
+        placeholder={placeholder}
+        aria-label={t("composer.label")}
+        aria-controls={mentions.open ? mentions.id : undefined}
+        aria-activedescendant={mentions.open ? `${mentions.id}-${mentions.at}` : undefined}
+        aria-autocomplete="list"
+        onChange={(event) => type(event.target.value)}
+        onKeyDown={onKeyDown}
+        onSelect={mentions.look}
+        onBlur={() => {
+          tellTyping(false);
+          mentions.close();
+        }}
+      />
+      <div className="tools">
+        <AgentPicker agents={agents} value={chosen} onChoose={chooseAgent} disabled={closed} />
+        <LlmPicker value={llm} onChoose={chooseLlm} disabled={closed} />
+        <span className="space" />
+        {text.length > boot.max_content * 0.8 ? (
+          <small className={tooLong ? "count problem" : "count"}>
+            {[...text].length} / {boot.max_content}
+          </small>
+        ) : null}
+        {running ? (
+          <button
+            type="button"
+            className="round stop"
+            disabled={chat.isStopping(running.run_id)}
+            onClick={() => chat.cancel(running.run_id)}
+            aria-label={t("stop")}
+            title={`${t("stop")} (Esc)`}
+          >
+            <Icon name="stop" />
+          </button>
+        ) : null}
+        {modes.length > 0 && text.trim() ? (
+          <Menu
+            label={t("busy.how")}
+            button={<Icon name="chevron" />}
+            side="up"
+            choices={modes.map((mode) => ({
+              key: mode,
+              label: t(`busy.${mode}` as "busy.queue"),
+              hint: t(`busy.${mode}.hint` as "busy.queue.hint"),
+              onChoose: () => void send(mode),
+            }))}
+          />
+        ) : null}
+        <button type="submit" className="round send" disabled={!text.trim() || tooLong || sending || closed} aria-label={t("send")} title={t("send")}>
+          <Icon name="send" />
+        </button>
+      </div>
+    </form>
+  );
+}

@@ -1,0 +1,112 @@
+/** The arguments of a call, to be looked at and changed: a field each where they are plain, else as JSON. */
+
+import { useId, useState } from "react";
+import type { Json, JsonObject } from "../client";
+import { useWords } from "../i18n";
+
+interface Props {
+  args: JsonObject;
+  schema: JsonObject;
+  disabled: boolean;
+  /** null while what is typed cannot be read. */
+  onChange: (args: JsonObject | null) => void;
+}
+
+type Plain = string | number | boolean;
+const isPlain = (value: Json | undefined): value is Plain => ["string", "number", "boolean"].includes(typeof value);
+
+export function ArgsEditor(props: Props) {
+  const { args } = props;
+  if (!Object.keys(args).length && !Object.keys(propertiesOf(props.schema)).length) return null;
+  return Object.values(args).every(isPlain) ? <Fields {...props} /> : <AsJson {...props} />;
+}
+
+function propertiesOf(schema: JsonObject): Record<string, JsonObject> {
+  const properties = schema["properties"];
+  return typeof properties === "object" && properties !== null ? (properties as Record<string, JsonObject>) : {};
+}
+
+function Fields({ args, schema, disabled, onChange }: Props) {
+  const id = useId();
+  const [values, setValues] = useState<JsonObject>(args);
+  const properties = propertiesOf(schema);
+  const set = (name: string, value: Plain) => {
+    const changed = { ...values, [name]: value };
+    setValues(changed);
+    onChange(Object.values(changed).some((one) => typeof one === "number" && Number.isNaN(one)) ? null : changed);
+  };
+  return (
+    <div className="args">
+      {Object.entries(values).map(([name, value]) => {
+        const fieldId = `${id}-${name}`;
+        const told = properties[name] ?? {};
+        const hint = typeof told["description"] === "string" ? told["description"] : "";
+        const options = Array.isArray(told["enum"]) ? told["enum"].filter((one) => typeof one === "string") : [];
+        return (
+          <div key={name} className="arg">
+            <label htmlFor={fieldId}>
+              <code>{name}</code>
+              {hint ? <small>{hint}</small> : null}
+            </label>
+            {typeof value === "boolean" ? (
+              <input id={fieldId} type="checkbox" checked={value} disabled={disabled} onChange={(event) => set(name, event.target.checked)} />
+            ) : typeof value === "number" ? (
+              <input id={fieldId} type="number" step="any" value={Number.isNaN(value) ? "" : value} disabled={disabled} onChange={(event) => set(name, event.target.valueAsNumber)} />
+            ) : options.length ? (
+              <select id={fieldId} value={String(value)} disabled={disabled} onChange={(event) => set(name, event.target.value)}>
+                {options.map((option) => (
+                  <option key={option}>{option}</option>
+                ))}
+              </select>
+            ) : (
+              <textarea id={fieldId} rows={String(value).length > 80 || String(value).includes("\n") ? 4 : 1} value={String(value)} disabled={disabled} onChange={(event) => set(name, event.target.value)} />
+            )}
+          </div>
+        );
+      })}
+    </div>
+  );
+}
+
+function AsJson({ args, disabled, onChange }: Props) {
+  const { t } = useWords();
+  const id = useId();
+  const [text, setText] = useState(() => JSON.stringify(args, null, 2));
+  const [broken, setBroken] = useState(false);
+  const read = (typed: string) => {
+    setText(typed);
+    const value = parseObject(typed);
+    setBroken(value === null);
+    onChange(value);
+  };
+  return (
+    <div className="args">
+      <label htmlFor={id}>{t("tool.args")}</label>
+      <textarea
+        id={id}
+        className="json"
+        rows={Math.min(text.split("\n").length, 12)}
+        spellCheck={false}
+        value={text}
+        disabled={disabled}
+        aria-invalid={broken}
+        aria-describedby={broken ? `${id}-problem` : undefined}
+        onChange={(event) => read(event.target.value)}
+      />
+      {broken ? (
+        <small id={`${id}-problem`} className="problem">
+          {t("question.no_json")}
+        </small>
+      ) : null}
+    </div>
+  );
+}
+
+export function parseObject(text: string): JsonObject | null {
+  try {
+    const value = JSON.parse(text) as Json;
+    return typeof value === "object" && value !== null && !Array.isArray(value) ? value : null;
+  } catch {
+    return null;
+  }
+}

@@ -1,0 +1,170 @@
+/** A question that only a person can settle: yes or no to a tool, a text, or one of several choices. */
+
+import { type FormEvent, useId, useState } from "react";
+import { useNow, useTopic, useWorld } from "../app/context";
+import type { Answer, Interrupt, JsonObject } from "../client";
+import { useWords } from "../i18n";
+import { Markdown } from "../markdown/Markdown";
+import { countdown } from "../ui/format";
+import { Icon } from "../ui/Icon";
+import { useNotices } from "../ui/Notices";
+import { ArgsEditor } from "./ArgsEditor";
+
+interface Choice {
+  value: string;
+  label: string;
+}
+
+export function Question({ interrupt, compact = false }: { interrupt: Interrupt; compact?: boolean }) {
+  const { chat } = useWorld();
+  const { t } = useWords();
+  const { attempt } = useNotices();
+  const [busy, setBusy] = useState(false);
+  useTopic("sessions");
+  const mayAnswer = chat.sessions.row(interrupt.session_id)?.my_role !== "viewer";
+  const answer = async (given: Answer) => {
+    setBusy(true);
+    await attempt(chat.resolve(interrupt.interrupt_id, given));
+    setBusy(false);
+  };
+  const props = { interrupt, busy: busy || !mayAnswer, answer };
+  return (
+    <section className={compact ? "question compact" : "question"} data-interrupt-id={interrupt.interrupt_id} aria-label={t("question.asks")}>
+      <header>
+        <Icon name={interrupt.reason === "approval" ? "admin" : "question"} size={17} />
+        <strong>{t(interrupt.reason === "approval" ? "question.approval" : "question.asks")}</strong>
+        <Expiry at={interrupt.expires_at} />
+      </header>
+      {interrupt.prompt ? <Markdown text={interrupt.prompt} breaks /> : null}
+      {interrupt.reason === "approval" ? <Approval {...props} /> : interrupt.reason === "choice" ? <Choices {...props} /> : <Text {...props} />}
+      {mayAnswer ? null : <p className="hint">{t("question.viewer")}</p>}
+    </section>
+  );
+}
+
+interface PartProps {
+  interrupt: Interrupt;
+  busy: boolean;
+  answer: (given: Answer) => Promise<void>;
+}
+
+function Expiry({ at }: { at: string | null }) {
+  const { t } = useWords();
+  const now = useNow(1000);
+  if (!at) return null;
+  const left = Date.parse(at) - now;
+  return (
+    <span className={left < 60_000 ? "expiry soon" : "expiry"} role="timer" aria-live="off">
+      <Icon name="clock" size={13} />
+      {left > 0 ? t("question.left", { time: countdown(left) }) : t("question.expired")}
+    </span>
+  );
+}
+
+function Approval({ interrupt, busy, answer }: PartProps) {
+  const { t } = useWords();
+  const tool = typeof interrupt.payload["tool"] === "string" ? interrupt.payload["tool"] : "";
+  const access = typeof interrupt.payload["access"] === "string" ? interrupt.payload["access"] : "";
+  const given = asObject(interrupt.payload["args"]);
+  const [args, setArgs] = useState<JsonObject | null>(given); // null: what is typed is no JSON object
+  const [refusing, setRefusing] = useState(false);
+  const [reason, setReason] = useState("");
+  const id = useId();
+  const changed = args !== null && JSON.stringify(args) !== JSON.stringify(given);
+  const refuse = (event: FormEvent) => {
+    event.preventDefault();
+    void answer({ approved: false, ...(reason.trim() && { reason: reason.trim() }) });
+  };
+  return (
+    <>
+      {tool ? (
+        <p className="tool-name">
+          <Icon name="tool" size={15} />
+          <code>{tool}</code>
+          {access ? <small>{access}</small> : null}
+        </p>
+      ) : null}
+      <ArgsEditor args={given} schema={asObject(interrupt.payload["args_schema"])} disabled={busy} onChange={setArgs} />
+      {refusing ? (
+        <form onSubmit={refuse} className="refusal">
+          <label htmlFor={id}>{t("question.why")}</label>
+          <textarea id={id} value={reason} maxLength={2000} rows={2} autoFocus onChange={(event) => setReason(event.target.value)} />
+          <div className="buttons">
+            <button type="submit" className="danger" disabled={busy}>
+              {t("question.refuse")}
+            </button>
+            <button type="button" onClick={() => setRefusing(false)}>
+              {t("cancel")}
+            </button>
+          </div>
+        </form>
+      ) : (
+        <div className="buttons">
+          <button
+            type="button"
+            className="primary"
+            disabled={busy || args === null}
+            onClick={() => void answer({ approved: true, ...(changed && args && { args }) })}
+          >
+            {changed ? t("question.approve_changed") : t("question.approve")}
+          </button>
+          <button type="button" disabled={busy} onClick={() => setRefusing(true)}>
+            {t("question.refuse")}…
+          </button>
+        </div>
+      )}
+    </>
+  );
+}
+
+function Choices({ interrupt, busy, answer }: PartProps) {
+  const { t } = useWords();
+  const choices = readChoices(interrupt.payload["choices"]);
+  if (!choices.length) return <p className="hint">{t("question.no_choices")}</p>;
+  return (
+    <div className="buttons stacked">
+      {choices.map((choice) => (
+        <button key={choice.value} type="button" disabled={busy} onClick={() => void answer({ choice: choice.value })}>
+          {choice.label}
+        </button>
+      ))}
+    </div>
+  );
+}
+
+function Text({ interrupt, busy, answer }: PartProps) {
+  const { t } = useWords();
+  const [text, setText] = useState("");
+  const id = useId();
+  return (
+    <form
+      onSubmit={(event) => {
+        event.preventDefault();
+        if (text.trim()) void answer({ text });
+      }}
+    >
+      <label htmlFor={id} className="off-screen">
+        {interrupt.prompt || t("question.your_answer")}
+      </label>
+      <textarea id={id} rows={2} maxLength={10_000} value={text} placeholder={t("question.your_answer")} onChange={(event) => setText(event.target.value)} />
+      <div className="buttons">
+        <button type="submit" className="primary" disabled={busy || !text.trim()}>
+          {t("question.answer")}
+        </button>
+      </div>
+    </form>
+  );
+}
+
+function asObject(value: unknown): JsonObject {
+  return typeof value === "object" && value !== null && !Array.isArray(value) ? (value as JsonObject) : {};
+}
+
+function readChoices(value: unknown): Choice[] {
+  if (!Array.isArray(value)) return [];
+  return value.flatMap((one: unknown) => {
+    if (typeof one === "string") return [{ value: one, label: one }];
+    const { value: chosen, label } = (one ?? {}) as Partial<Choice>;
+    return typeof chosen === "string" ? [{ value: chosen, label: label || chosen }] : [];
+  });
+}

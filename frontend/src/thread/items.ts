@@ -1,0 +1,169 @@
+/**
+ * What a thread shows, in which order. Pure: from rows to a list.
+ *
+ * The log's order is not the reader's: a question that waited stands in the log before the answer to the one ahead of
+ * it. Here a question stands right before its own answer.
+ */
+
+import type { Broken, Draft, Interrupt, Message, Run, Talk, Unsent } from "../client";
+import { OPEN_RUN } from "../client";
+import { dayKey } from "../ui/format";
+
+export type Item =
+  | { kind: "day"; key: string; at: string }
+  | { kind: "asked"; key: string; message: Message }
+  | { kind: "answer"; key: string; messageId: string; runId: string | null; message?: Message; first: boolean }
+  | { kind: "tool"; key: string; message: Message; first: boolean }
+  | { kind: "notice"; key: string; message: Message }
+  | { kind: "pending"; key: string; run: Run; broken?: Broken; first: boolean }
+  | { kind: "question"; key: string; interrupt: Interrupt }
+  | { kind: "footer"; key: string; run?: Run; runId: string | null; messageIds: readonly string[] }
+  | { kind: "unsent"; key: string; unsent: Unsent };
+
+/** The runs that wait behind another one, in their order. The first of an idle session is about to start: no queue. */
+export function waitingRuns(talk: Talk): Run[] {
+  const open = talk.openRuns();
+  const ahead = open.some((run) => run.status !== "queued");
+  const queued = open.filter((run) => run.status === "queued");
+  return ahead ? queued : queued.slice(1);
+}
+
+export function questionOf(talk: Talk, runId: string): Message | undefined {
+  for (const message of talk.messages.values()) if (message.role === "user" && message.run_id === runId) return message;
+  return undefined;
+}
+
+export function itemsOf(talk: Talk, unsent: readonly Unsent[]): Item[] {
+  const waiting = new Set(waitingRuns(talk).map((run) => run.run_id));
+  const list = new Builder(talk);
+  const messages = [...talk.messages.values()].filter((row) => !row.deleted_at);
+  const asked = new Map<string, Message>();
+  const answered = new Set<string>();
+  for (const row of messages) {
+    if (!row.run_id) continue;
+    if (row.role === "user") asked.set(row.run_id, row);
+    else answered.add(row.run_id);
+  }
+  const placed = new Set<string>();
+  for (const row of messages) {
+    if (row.role === "user") {
+      if (row.run_id && (waiting.has(row.run_id) || answered.has(row.run_id) || isOpen(talk, row.run_id))) continue;
+      list.asked(row);
+      continue;
+    }
+    const question = row.run_id ? asked.get(row.run_id) : undefined;
+    if (question && !placed.has(question.message_id)) {
+      placed.add(question.message_id);
+      list.asked(question);
+    }
+    list.said(row);
+  }
+  for (const run of talk.openRuns()) {
+    if (waiting.has(run.run_id)) continue;
+    const question = asked.get(run.run_id);
+    if (question && !placed.has(question.message_id)) list.asked(question);
+    list.open(run);
+  }
+  list.end();
+  for (const one of unsent) list.items.push({ kind: "unsent", key: one.key, unsent: one });
+  return list.items;
+}
+
+function isOpen(talk: Talk, runId: string): boolean {
+  const status = talk.runs.get(runId)?.status;
+  return status !== undefined && OPEN_RUN.has(status);
+}
+
+class Builder {
+  readonly items: Item[] = [];
+  private readonly talk: Talk;
+  private readonly used = new Map<string, number>();
+  private day = "";
+  private group: { runId: string | null; author: string; messageIds: string[] } | null = null;
+
+  constructor(talk: Talk) {
+    this.talk = talk;
+  }
+
+  asked(message: Message): void {
+    this.end();
+    this.dayOf(message.created_at);
+    // A person's own key outlives the change from unsent to said: the row stays the same one.
+    this.items.push({ kind: "asked", key: message.key ?? message.message_id, message });
+  }
+
+  said(message: Message): void {
+    if (message.role === "system" || (message.role === "assistant" && message.kind !== "text")) {
+      if (message.run_id !== this.group?.runId) this.end();
+      this.dayOf(message.created_at);
+      this.items.push({ kind: "notice", key: message.message_id, message });
+      if (message.run_id && !this.group) this.join(message.run_id, "");
+      return;
+    }
+    if (message.run_id !== this.group?.runId || !message.run_id) this.end();
+    this.dayOf(message.created_at);
+    const first = this.join(message.run_id, message.author.name);
+    const key = message.message_id;
+    if (message.role === "tool") this.items.push({ kind: "tool", key, message, first });
+    else {
+      this.group?.messageIds.push(key);
+      this.items.push({ kind: "answer", key, messageId: key, runId: message.run_id, message, first });
+    }
+  }
+
+  /** What is under way: its drafts, or that it is about to say something, or what it asks. */
+  open(run: Run): void {
+    if (this.group?.runId !== run.run_id) this.end();
+    const drafts = [...this.talk.drafts.values()].filter((draft: Draft) => draft.run_id === run.run_id);
+    const broken = this.talk.broken.get(run.run_id);
+    for (const draft of drafts) {
+      const first = this.join(run.run_id, draft.author?.name ?? run.agent);
+      this.items.push({ kind: "answer", key: draft.message_id, messageId: draft.message_id, runId: run.run_id, first });
+    }
+    const questions = this.talk.openInterrupts().filter((row) => row.run_id === run.run_id);
+    for (const interrupt of questions) {
+      this.join(run.run_id, run.agent);
+      this.items.push({ kind: "question", key: interrupt.interrupt_id, interrupt });
+    }
+    if (!drafts.length && !questions.length) {
+      const first = this.join(run.run_id, run.agent);
+      this.items.push({ kind: "pending", key: `pending:${run.run_id}`, run, first, ...(broken && { broken }) });
+    }
+  }
+
+  /** A group is over: what it cost, and what can be done with it. */
+  end(): void {
+    const { group } = this;
+    this.group = null;
+    if (!group) return;
+    const run = group.runId ? this.talk.runs.get(group.runId) : undefined;
+    if (run && OPEN_RUN.has(run.status)) return;
+    const key = this.once(`footer:${group.runId ?? group.messageIds[0] ?? ""}`);
+    this.items.push({ kind: "footer", key, runId: group.runId, messageIds: group.messageIds, ...(run && { run }) });
+  }
+
+  /** Whether a face is to be shown: with the first of a group, and where another agent takes the word. */
+  private join(runId: string | null, author: string): boolean {
+    if (!this.group) {
+      this.group = { runId, author, messageIds: [] };
+      return true;
+    }
+    if (this.group.author === author) return false;
+    this.group.author = author;
+    return true;
+  }
+
+  private dayOf(at: string): void {
+    const key = dayKey(at);
+    if (key === this.day) return;
+    this.day = key;
+    this.items.push({ kind: "day", key: this.once(`day:${key}`), at });
+  }
+
+  /** A list's keys are unique, even where an answer goes on after another one's, or a day comes twice. */
+  private once(key: string): string {
+    const count = (this.used.get(key) ?? 0) + 1;
+    this.used.set(key, count);
+    return count === 1 ? key : `${key}:${count}`;
+  }
+}
