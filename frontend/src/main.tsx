@@ -4,11 +4,9 @@ import { createRoot } from "react-dom/client";
 import { App } from "./app/App";
 import { readBoot } from "./app/boot";
 import { newWorld } from "./app/context";
-import { applyTheme, readTheme } from "./app/theme";
-import { readLanguage } from "./i18n";
+import { languageOf } from "./i18n";
 import "./styles/index.css";
 
 const boot = readBoot();
-applyTheme(readTheme());
 const element = document.getElementById("app");
-if (element) createRoot(element).render(<App world={newWorld(boot)} language={readLanguage(boot.language)} />);
+if (element) createRoot(element).render(<App world={newWorld(boot)} language={languageOf(boot.language)} />);

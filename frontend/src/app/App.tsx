@@ -13,7 +13,7 @@ import { ConnectionBanner, ConnectionSign } from "./Connection";
 import { AgentsContext, useOpened, useTopic, useWorld, type World, WorldContext } from "./context";
 import { go, useSessionId } from "./route";
 import { Help, useShortcuts } from "./Shortcuts";
-import { write } from "./store";
+import { setCookie } from "./boot";
 import { TalkPage } from "./TalkPage";
 import { UserMenu } from "./UserMenu";
 
@@ -28,7 +28,7 @@ export function App({ world, language: first }: { world: World; language: Langua
     document.documentElement.lang = words.tag;
   }, [words]);
   const choose = (chosen: Language) => {
-    write("language", chosen);
+    setCookie(world.boot.language_cookie, chosen);
     setLanguage(chosen);
   };
   return (

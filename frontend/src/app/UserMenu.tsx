@@ -19,7 +19,7 @@ const THEMES: readonly [Theme, IconName][] = [
 export function UserMenu({ onLanguage, onHelp }: { onLanguage: (language: Language) => void; onHelp: () => void }) {
   const { boot, chat, userId } = useWorld();
   const { t, language } = useWords();
-  const [theme, choose] = useState(readTheme);
+  const [theme, choose] = useState(() => readTheme(boot));
   const name = boot.user?.name || boot.user?.username || "";
   const next = THEMES[(THEMES.findIndex(([one]) => one === theme) + 1) % THEMES.length]!;
   const other: Language = language === "en" ? "zh" : "en";
@@ -47,7 +47,7 @@ export function UserMenu({ onLanguage, onHelp }: { onLanguage: (language: Langua
       label: t(`theme.${next[0]}` as "theme.dark"),
       icon: icon(next[1]),
       onChoose: () => {
-        setTheme(next[0]);
+        setTheme(boot, next[0]);
         choose(next[0]);
       },
     },
@@ -55,6 +55,7 @@ export function UserMenu({ onLanguage, onHelp }: { onLanguage: (language: Langua
     { key: "keys", label: t("keys"), hint: "?", icon: icon("keyboard"), onChoose: onHelp },
   ];
   if (boot.password_url) choices.push({ key: "password", label: t("password"), icon: icon("edit"), onChoose: leave(boot.password_url) });
+  if (boot.about_url) choices.push({ key: "about", label: t("about.server"), icon: icon("info"), onChoose: leave(boot.about_url) });
   if (boot.user?.is_staff && boot.admin_url) choices.push({ key: "admin", label: t("admin"), icon: icon("admin"), onChoose: leave(boot.admin_url) });
   choices.push({ key: "out", label: t("sign_out"), icon: icon("signout"), onChoose: signOut });
   return (

@@ -3,26 +3,31 @@
 export interface Boot {
   user: { user_id: string; username: string; name: string; is_staff: boolean } | null;
   language: string;
+  language_cookie: string;
+  theme_cookie: string;
   csrf_cookie: string;
+  /** What a message may name; the first is what is used where it names none. */
   llms: string[];
-  default_llm: string;
   max_content: number;
-  sign_out_url: string;
   sign_in_url: string;
+  sign_out_url: string;
   password_url: string;
+  about_url: string;
   admin_url: string;
 }
 
 const DEFAULTS: Boot = {
   user: null,
   language: "en",
+  language_cookie: "chat_language",
+  theme_cookie: "chat_theme",
   csrf_cookie: "csrftoken",
   llms: [],
-  default_llm: "",
   max_content: 10_000,
-  sign_out_url: "/logout/",
   sign_in_url: "/login/",
+  sign_out_url: "/logout/",
   password_url: "",
+  about_url: "",
   admin_url: "",
 };
 
@@ -39,4 +44,11 @@ export function readBoot(from: Document = document): Boot {
 export function cookie(name: string): string {
   const pair = document.cookie.split("; ").find((one) => one.startsWith(`${name}=`));
   return pair ? decodeURIComponent(pair.slice(name.length + 1)) : "";
+}
+
+/** What the server's own pages follow too, from their first byte on. */
+export function setCookie(name: string, value: string): void {
+  const age = value ? 31_536_000 : 0;
+  const secure = location.protocol === "https:" ? "; secure" : "";
+  document.cookie = `${name}=${encodeURIComponent(value)}; path=/; max-age=${age}; samesite=lax${secure}`;
 }

@@ -1,4 +1,4 @@
-/** What this browser remembers: drafts, the theme, the language, widths. All of a user's goes when they sign out. */
+/** What this browser remembers: drafts, unsent messages, widths. All of a user's goes when they sign out. */
 
 const PREFIX = "chat.";
 

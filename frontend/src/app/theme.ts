@@ -1,20 +1,16 @@
-/** Light, dark, or as the system says. */
+/** Light, dark, or as the system says: a cookie, which the server's own pages follow too. */
 
-import { read, write } from "./store";
+import { type Boot, cookie, setCookie } from "./boot";
 
 export type Theme = "system" | "light" | "dark";
 
-export function readTheme(): Theme {
-  const theme = read("theme");
+export function readTheme(boot: Boot): Theme {
+  const theme = cookie(boot.theme_cookie);
   return theme === "light" || theme === "dark" ? theme : "system";
 }
 
-export function setTheme(theme: Theme): void {
-  write("theme", theme === "system" ? null : theme);
-  applyTheme(theme);
-}
-
-export function applyTheme(theme: Theme): void {
+export function setTheme(boot: Boot, theme: Theme): void {
+  setCookie(boot.theme_cookie, theme === "system" ? "" : theme);
   if (theme === "system") delete document.documentElement.dataset["theme"];
   else document.documentElement.dataset["theme"] = theme;
 }

@@ -49,9 +49,9 @@ export function AgentPicker({ agents, value, onChoose, disabled }: Props & { age
 export function LlmPicker({ value, onChoose, disabled }: Props) {
   const { boot } = useWorld();
   const { t } = useWords();
-  if (!boot.llms.length) return null;
-  const standard = { key: "", label: t("llm.default"), hint: boot.default_llm };
-  const choices = [standard, ...boot.llms.map((name) => ({ key: name, label: name }))];
+  if (boot.llms.length < 2) return null;
+  const [usual = "", ...others] = boot.llms;
+  const choices = [{ key: "", label: t("llm.default"), hint: usual }, ...others.map((name) => ({ key: name, label: name }))];
   return (
     <Menu
       label={t("llm.choose", { name: value || t("llm.default") })}

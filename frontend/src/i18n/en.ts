@@ -16,6 +16,7 @@ export const en = {
   export: "Take it along",
   admin: "Administration",
   password: "Change password",
+  "about.server": "Other ways to chat",
   sign_out: "Sign out",
   me: "{name}: settings and signing out",
   agents: "Agents",

@@ -1,7 +1,6 @@
 /** The page's words. A catalogue a language; a missing word is an error of the compiler. */
 
 import { createContext, useContext } from "react";
-import { read } from "../app/store";
 import { en } from "./en";
 import { zh } from "./zh";
 
@@ -38,7 +37,6 @@ export function wordsOf(language: Language): Words {
 export const WordsContext = createContext<Words>(wordsOf("en"));
 export const useWords = (): Words => useContext(WordsContext);
 
-export function readLanguage(told: string): Language {
-  const chosen = read("language") ?? told;
-  return chosen.startsWith("zh") ? "zh" : "en";
+export function languageOf(told: string): Language {
+  return told.toLowerCase().startsWith("zh") ? "zh" : "en";
 }

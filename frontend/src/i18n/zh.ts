@@ -18,6 +18,7 @@ export const zh: Catalogue = {
   export: "导出",
   admin: "管理后台",
   password: "修改密码",
+  "about.server": "其他使用方式",
   sign_out: "退出登录",
   me: "{name}：设置与退出登录",
   agents: "智能体",

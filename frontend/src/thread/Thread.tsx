@@ -73,7 +73,7 @@ export function Thread({ opened, sessionId }: { opened: Opened; sessionId: strin
 
   return (
     <div className="thread">
-      <div className="scroller" ref={scroller} onScroll={onScroll} tabIndex={0} role="region" aria-label={t("thread")}>
+      <div className="scroller" ref={scroller} onScroll={onScroll} tabIndex={0} role="log" aria-live="off" aria-label={t("thread")}>
         {opened.loadingOlder ? <div className="loading-older">{t("loading")}</div> : null}
         <div className="rows" style={{ height: virtual.getTotalSize() }}>
           {virtual.getVirtualItems().map(({ index, key, start }) => (
