@@ -11,9 +11,10 @@ import { useNotices } from "../ui/Notices";
 import { useOpened, useTopic, useWorld } from "./context";
 import { Empty } from "./Empty";
 import { go } from "./route";
+import { choiceName, write } from "./store";
 
 export function TalkPage({ sessionId }: { sessionId: string | null }) {
-  const { chat } = useWorld();
+  const { chat, userId } = useWorld();
   const { t } = useWords();
   const { attempt } = useNotices();
   const opened = useOpened(sessionId);
@@ -36,6 +37,7 @@ export function TalkPage({ sessionId }: { sessionId: string | null }) {
     }
     const made = await attempt(chat.createSession(agent ? { agent } : {}));
     if (!made) return false;
+    if (options.llm) write(choiceName(userId, `llm.${made.session_id}`), options.llm);
     chat.say(made.session_id, content, options);
     go(made.session_id);
     return true;

@@ -16,7 +16,7 @@ interface Props {
 export function AgentPicker({ agents, value, onChoose, disabled }: Props & { agents: readonly Agent[] }) {
   const { t } = useWords();
   const agent = agents.find((one) => one.name === value);
-  if (!agent && agents.length < 2) return null;
+  if (agents.length < 2) return null; // nothing to choose
   const shown = agent ?? { name: value, title: "", avatar: "", color: "" };
   return (
     <Menu
@@ -24,12 +24,12 @@ export function AgentPicker({ agents, value, onChoose, disabled }: Props & { age
       className="quiet small picker"
       side="up"
       align="start"
-      disabled={disabled || agents.length < 2}
+      disabled={disabled}
       button={
         <>
           <Avatar author={shown} small />
           <span>{shown.title || shown.name}</span>
-          {agents.length > 1 ? <Icon name="chevron" size={13} /> : null}
+          <Icon name="chevron" size={13} />
         </>
       }
       choices={agents

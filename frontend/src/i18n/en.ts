@@ -70,6 +70,8 @@ export const en = {
   "answer.thinking": "Thinking…",
   "answer.thoughts": "Thoughts",
   "answer.stopped": "Stopped here",
+  "answer.stopped_early": "Stopped before the first word",
+  "answer.taken_back": "Taken back",
   "answer.tokens": "{in} in, {out} out",
   "restart.lost": "The connection to the model's worker was lost. The answer is being written again.",
   "restart.drained": "The server is being renewed. The answer is being written again.",
@@ -84,7 +86,7 @@ export const en = {
   "unsent.again": "Try again",
   "unsent.drop": "Discard",
 
-  "tool.waiting": "waits for approval",
+  "tool.waiting": "waits for you",
   "tool.held": "waits",
   "tool.called": "running",
   "tool.returned": "done",
@@ -97,7 +99,7 @@ export const en = {
   "tool.result": "Result",
   "tool.error": "Error",
 
-  "question.approval": "May this be done?",
+  "question.approval": "Your approval is needed",
   "question.asks": "A question for you",
   "question.approve": "Approve",
   "question.approve_changed": "Approve with changes",

@@ -72,6 +72,8 @@ export const zh: Catalogue = {
   "answer.thinking": "思考中…",
   "answer.thoughts": "思考过程",
   "answer.stopped": "已在此停止",
+  "answer.stopped_early": "尚未开始回答就已停止",
+  "answer.taken_back": "已撤回",
   "answer.tokens": "输入 {in}，输出 {out}",
   "restart.lost": "与模型工作进程的连接中断，正在重新回答。",
   "restart.drained": "服务器正在更新，正在重新回答。",
@@ -86,7 +88,7 @@ export const zh: Catalogue = {
   "unsent.again": "重试",
   "unsent.drop": "放弃",
 
-  "tool.waiting": "等待批准",
+  "tool.waiting": "等待你处理",
   "tool.held": "等待中",
   "tool.called": "运行中",
   "tool.returned": "完成",
@@ -99,7 +101,7 @@ export const zh: Catalogue = {
   "tool.result": "结果",
   "tool.error": "错误",
 
-  "question.approval": "允许这样做吗？",
+  "question.approval": "需要你的批准",
   "question.asks": "有个问题问你",
   "question.approve": "批准",
   "question.approve_changed": "按修改批准",

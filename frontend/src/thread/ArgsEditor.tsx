@@ -46,21 +46,21 @@ function Fields({ args, schema, disabled, onChange }: Props) {
           <div key={name} className="arg">
             <label htmlFor={fieldId}>
               <code>{name}</code>
-              {hint ? <small>{hint}</small> : null}
             </label>
             {typeof value === "boolean" ? (
-              <input id={fieldId} type="checkbox" checked={value} disabled={disabled} onChange={(event) => set(name, event.target.checked)} />
+              <input id={fieldId} aria-describedby={hint ? `${fieldId}-hint` : undefined} type="checkbox" checked={value} disabled={disabled} onChange={(event) => set(name, event.target.checked)} />
             ) : typeof value === "number" ? (
-              <input id={fieldId} type="number" step="any" value={Number.isNaN(value) ? "" : value} disabled={disabled} onChange={(event) => set(name, event.target.valueAsNumber)} />
+              <input id={fieldId} aria-describedby={hint ? `${fieldId}-hint` : undefined} type="number" step="any" value={Number.isNaN(value) ? "" : value} disabled={disabled} onChange={(event) => set(name, event.target.valueAsNumber)} />
             ) : options.length ? (
-              <select id={fieldId} value={String(value)} disabled={disabled} onChange={(event) => set(name, event.target.value)}>
+              <select id={fieldId} aria-describedby={hint ? `${fieldId}-hint` : undefined} value={String(value)} disabled={disabled} onChange={(event) => set(name, event.target.value)}>
                 {options.map((option) => (
                   <option key={option}>{option}</option>
                 ))}
               </select>
             ) : (
-              <textarea id={fieldId} rows={String(value).length > 80 || String(value).includes("\n") ? 4 : 1} value={String(value)} disabled={disabled} onChange={(event) => set(name, event.target.value)} />
+              <textarea id={fieldId} aria-describedby={hint ? `${fieldId}-hint` : undefined} rows={String(value).length > 80 || String(value).includes("\n") ? 4 : 1} value={String(value)} disabled={disabled} onChange={(event) => set(name, event.target.value)} />
             )}
+            {hint ? <small id={`${fieldId}-hint`}>{hint}</small> : null}
           </div>
         );
       })}

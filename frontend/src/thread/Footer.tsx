@@ -29,8 +29,10 @@ export function Footer({ item, talk }: { item: Extract<Item, { kind: "footer" }>
       .filter(Boolean)
       .join("\n\n");
   const again = run && (run.status === "failed" || run.status === "cancelled");
+  const taken = run?.status === "cancelled" && !item.messageIds.length;
   return (
-    <footer className="answer-footer" data-run-id={item.runId}>
+    <footer className={taken ? "answer-footer taken" : "answer-footer"} data-run-id={item.runId}>
+      {taken ? <span className="facts">{t(run.started_at ? "answer.stopped_early" : "answer.taken_back")}</span> : null}
       {item.messageIds.length ? <CopyButton text={text} label={t("answer.copy")} /> : null}
       {again ? (
         <button type="button" className="quiet small" onClick={() => void attempt(chat.retry(run.run_id))}>
@@ -38,7 +40,7 @@ export function Footer({ item, talk }: { item: Extract<Item, { kind: "footer" }>
           <span>{t("answer.retry")}</span>
         </button>
       ) : null}
-      {facts.length ? <span className="facts">{facts.join(" · ")}</span> : null}
+      {facts.length && !taken ? <span className="facts">{facts.join(" · ")}</span> : null}
     </footer>
   );
 }

@@ -11,7 +11,7 @@ import { Icon } from "../ui/Icon";
 import { Face } from "./Answer";
 import type { Item } from "./items";
 
-const WORKING: ReadonlySet<string> = new Set<ToolStatus>(["waiting", "held", "called"]);
+const WORKING: ToolStatus = "called";
 const STATUSES = ["waiting", "held", "called", "returned", "failed", "refused", "skipped", "unknown", "cancelled"];
 
 export function jsonText(value: Json | undefined): string {
@@ -23,6 +23,7 @@ export function jsonText(value: Json | undefined): string {
 function gist(args: Json): string {
   if (args === null || typeof args !== "object") return jsonText(args);
   return Object.values(args)
+    .filter((value) => value !== null)
     .map((value) => (typeof value === "string" ? value : JSON.stringify(value)))
     .join(" · ")
     .slice(0, 120);
@@ -48,7 +49,7 @@ export const Tool = memo(function Tool({ item }: { item: Extract<Item, { kind: "
           <Icon name="tool" size={15} />
           <code>{call.tool}</code>
           <span className="gist">{gist(call.args)}</span>
-          <span className={WORKING.has(call.status) ? "status shimmer" : "status"}>{t(status)}</span>
+          <span className={call.status === WORKING ? "status shimmer" : "status"}>{t(status)}</span>
           {typeof call.duration_s === "number" ? <small>{seconds(call.duration_s, tag)}</small> : null}
         </summary>
         <div className="tool-body">

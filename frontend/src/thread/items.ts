@@ -38,40 +38,51 @@ export function itemsOf(talk: Talk, unsent: readonly Unsent[]): Item[] {
   const list = new Builder(talk);
   const messages = [...talk.messages.values()].filter((row) => !row.deleted_at);
   const asked = new Map<string, Message>();
-  const answered = new Set<string>();
-  for (const row of messages) {
-    if (!row.run_id) continue;
+  const ends = new Map<string, number>(); // where the last row of each run's answer stands
+  messages.forEach((row, index) => {
+    if (!row.run_id) return;
     if (row.role === "user") asked.set(row.run_id, row);
-    else answered.add(row.run_id);
-  }
+    else ends.set(row.run_id, index);
+  });
+  for (const run of talk.openRuns()) if (!waiting.has(run.run_id)) ends.set(run.run_id, Infinity);
   const placed = new Set<string>();
-  for (const row of messages) {
-    if (row.role === "user") {
-      if (row.run_id && (waiting.has(row.run_id) || answered.has(row.run_id) || isOpen(talk, row.run_id))) continue;
-      list.asked(row);
-      continue;
+  const held = new Map<string, Message[]>(); // what nobody answered, said while another answer was under way
+  let under: string | null = null; // the run whose answer is under way at this row
+  const place = (runId: string) => {
+    const question = asked.get(runId);
+    if (question && !placed.has(runId)) list.asked(question);
+    placed.add(runId);
+  };
+  const release = (runId: string) => {
+    for (const row of held.get(runId) ?? []) list.unanswered(row);
+    held.delete(runId);
+  };
+  messages.forEach((row, index) => {
+    const busy = under !== null && (ends.get(under) ?? -1) > index;
+    if (row.role !== "user") {
+      if (row.run_id) place(row.run_id);
+      list.said(row);
+      if (row.run_id && ends.get(row.run_id) === index) release(row.run_id);
+    } else if (row.run_id && waiting.has(row.run_id)) {
+      return; // in the queue
+    } else if (row.run_id && ends.has(row.run_id)) {
+      if (!busy) under = row.run_id;
+    } else if (busy && row.run_id) {
+      held.set(under!, [...(held.get(under!) ?? []), row]);
+    } else {
+      list.unanswered(row);
     }
-    const question = row.run_id ? asked.get(row.run_id) : undefined;
-    if (question && !placed.has(question.message_id)) {
-      placed.add(question.message_id);
-      list.asked(question);
-    }
-    list.said(row);
-  }
+  });
   for (const run of talk.openRuns()) {
     if (waiting.has(run.run_id)) continue;
-    const question = asked.get(run.run_id);
-    if (question && !placed.has(question.message_id)) list.asked(question);
+    place(run.run_id);
     list.open(run);
+    release(run.run_id);
   }
+  for (const runId of [...held.keys()]) release(runId);
   list.end();
   for (const one of unsent) list.items.push({ kind: "unsent", key: one.key, unsent: one });
   return list.items;
-}
-
-function isOpen(talk: Talk, runId: string): boolean {
-  const status = talk.runs.get(runId)?.status;
-  return status !== undefined && OPEN_RUN.has(status);
 }
 
 class Builder {
@@ -90,6 +101,13 @@ class Builder {
     this.dayOf(message.created_at);
     // A person's own key outlives the change from unsent to said: the row stays the same one.
     this.items.push({ kind: "asked", key: message.key ?? message.message_id, message });
+  }
+
+  /** What was said and got no answer: taken back, or stopped before the first word. */
+  unanswered(message: Message): void {
+    this.asked(message);
+    const run = message.run_id ? this.talk.runs.get(message.run_id) : undefined;
+    if (run) this.items.push({ kind: "footer", key: this.once(`footer:${run.run_id}`), runId: run.run_id, run, messageIds: [] });
   }
 
   said(message: Message): void {
