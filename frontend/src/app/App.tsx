@@ -136,10 +136,10 @@ function Page({ onLanguage }: { onLanguage: (language: Language) => void }) {
       <div className="page" data-listed={listed} data-side={side}>
         <div className="left">
           <Sidebar current={sessionId} onOpen={open} />
-          <div className="left-foot">
+          <section className="left-foot" aria-label={t("you")}>
             <UserMenu onLanguage={onLanguage} onHelp={() => setHelp(true)} />
             <ConnectionSign />
-          </div>
+          </section>
         </div>
         {listed ? <button type="button" className="shade" aria-label={t("close")} onClick={() => setListed(false)} /> : null}
         <div className="middle">

@@ -10,35 +10,33 @@ export interface Block {
   readonly token: Token;
 }
 
-type Links = TokensList["links"];
-
 export class Blocks {
   private readonly breaks: boolean;
   private text = "";
   private blocks: readonly Block[] = [];
-  private links: Links = {};
   private starts: number[] = [];
+  private links = ""; // the addresses that are defined in the text, for all of it
 
   constructor(breaks = false) {
     this.breaks = breaks;
   }
 
   /** The blocks of a text, which usually begins with the one that was given before. */
-  of(text: string): readonly Block[] {
+  of(given: string): readonly Block[] {
+    const text = given.includes("\r") ? given.replace(/\r\n?/g, "\n") : given; // as the lexer counts
     if (text === this.text) return this.blocks;
-    const keep = text.startsWith(this.text) ? Math.max(this.blocks.length - 2, 0) : 0;
-    const from = keep ? (this.starts[keep] ?? 0) : 0;
-    const lexer = new Lexer({ gfm: true, breaks: this.breaks });
-    if (keep) lexer.tokens.links = { ...this.links };
-    const tokens = lexer.lex(text.slice(from));
-    const known = Object.keys(this.links).length;
-    const same = Object.keys(tokens.links).length === known;
+    const grown = text.startsWith(this.text) && this.links === "{}";
+    let keep = grown ? Math.max(this.blocks.length - 2, 0) : 0;
+    let tokens = this.lex(text, keep);
+    // An address that is defined now may be meant anywhere above, and one that is half written changes: all anew.
+    if (keep && Object.keys(tokens.links).length) tokens = this.lex(text, (keep = 0));
+    const links = JSON.stringify(tokens.links);
     const blocks = this.blocks.slice(0, keep);
     const starts = this.starts.slice(0, keep);
-    let at = from;
+    let at = keep ? (this.starts[keep] ?? 0) : 0;
     for (const token of tokens) {
       if (token.type !== "space" && token.type !== "def") {
-        const before = same ? this.blocks[blocks.length] : undefined;
+        const before = links === this.links ? this.blocks[blocks.length] : undefined;
         blocks.push(before?.raw === token.raw && before.token.type === token.type ? before : { raw: token.raw, token });
         starts.push(at);
       }
@@ -47,7 +45,11 @@ export class Blocks {
     this.text = text;
     this.blocks = blocks;
     this.starts = starts;
-    this.links = tokens.links;
+    this.links = links;
     return blocks;
+  }
+
+  private lex(text: string, keep: number): TokensList {
+    return new Lexer({ gfm: true, breaks: this.breaks }).lex(text.slice(keep ? (this.starts[keep] ?? 0) : 0));
   }
 }

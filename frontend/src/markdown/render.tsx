@@ -6,7 +6,7 @@
 import type { MarkedToken, Token, Tokens } from "marked";
 import type { ReactNode } from "react";
 import { Code } from "./Code";
-import { Picture } from "./Picture";
+import { InLink, Picture } from "./Picture";
 import { decodeEntities, safeLink } from "./safe";
 
 export function renderAll(tokens: readonly Token[] | undefined): ReactNode[] {
@@ -61,10 +61,13 @@ export function render(token: MarkedToken, key: number): ReactNode {
   }
 }
 
-/** Headings of an answer stand below those of the page, and skip no level. */
+/** All of one level below the page's own: an answer begins with any, and a heading must skip none. */
 function heading(token: Tokens.Heading, key: number): ReactNode {
-  const Tag = token.depth <= 1 ? "h3" : token.depth === 2 ? "h4" : token.depth === 3 ? "h5" : "h6";
-  return <Tag key={key}>{renderAll(token.tokens)}</Tag>;
+  return (
+    <h3 key={key} data-depth={Math.min(token.depth, 4)}>
+      {renderAll(token.tokens)}
+    </h3>
+  );
 }
 
 function list(token: Tokens.List, key: number): ReactNode {
@@ -119,7 +122,7 @@ function link(token: Tokens.Link, key: number): ReactNode {
   const told = tells(token.text, safe.to);
   return (
     <a key={key} href={safe.href} target="_blank" rel="noopener noreferrer nofollow" title={safe.href}>
-      {words}
+      <InLink.Provider value>{words}</InLink.Provider>
       {told ? null : <span className="leads-to"> ({safe.to})</span>}
     </a>
   );

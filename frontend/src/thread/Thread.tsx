@@ -73,6 +73,7 @@ export function Thread({ opened, sessionId }: { opened: Opened; sessionId: strin
 
   return (
     <div className="thread">
+      <h2 className="off-screen">{t("thread")}</h2>
       <div className="scroller" ref={scroller} onScroll={onScroll} tabIndex={0} role="log" aria-live="off" aria-label={t("thread")}>
         {opened.loadingOlder ? <div className="loading-older">{t("loading")}</div> : null}
         <div className="rows" style={{ height: virtual.getTotalSize() }}>

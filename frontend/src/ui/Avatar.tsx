@@ -27,8 +27,7 @@ type Who = Pick<Author, "name" | "title" | "avatar" | "color">;
 
 export function Avatar({ author, small = false }: { author: Who; small?: boolean }) {
   return (
-    <span className={small ? "avatar small" : "avatar"} style={colours(author)} aria-hidden="true">
-      {sign(author)}
-    </span>
+    // The sign is drawn by the style sheet: it is no text, to nobody who reads the page aloud.
+    <span className={small ? "avatar small" : "avatar"} style={colours(author)} data-sign={sign(author)} aria-hidden="true" />
   );
 }
