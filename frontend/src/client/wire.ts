@@ -63,6 +63,8 @@ export interface MessageExtra {
   interrupted?: boolean;
   reasoning?: string;
   tool_call?: ToolCall;
+  /** Of a notice that a question ran out of time: what to say to be asked again. */
+  ask_again?: { content: string; agent?: string };
   [key: string]: unknown;
 }
 

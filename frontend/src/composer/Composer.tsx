@@ -139,7 +139,10 @@ export function Composer({ sessionId, session, running, onSend, onEditLast }: Pr
         aria-controls={mentions.open ? mentions.id : undefined}
         aria-activedescendant={mentions.open ? `${mentions.id}-${mentions.at}` : undefined}
         aria-autocomplete="list"
-        onChange={(event) => type(event.target.value)}
+        onChange={(event) => {
+          type(event.target.value);
+          mentions.look();
+        }}
         onKeyDown={onKeyDown}
         onSelect={mentions.look}
         onBlur={() => {

@@ -63,6 +63,7 @@ export const en = {
   said: "{name} said",
   notice: "Notice",
   "notice.error": "Error",
+  "notice.ask_again": "Ask again",
   "message.copy": "Copy message",
   "answer.copy": "Copy answer",
   "answer.retry": "Try again",

@@ -65,6 +65,7 @@ export const zh: Catalogue = {
   said: "{name}说",
   notice: "提示",
   "notice.error": "错误",
+  "notice.ask_again": "再问一次",
   "message.copy": "复制消息",
   "answer.copy": "复制回答",
   "answer.retry": "重试",

@@ -65,6 +65,7 @@ function Approval({ interrupt, busy, answer }: PartProps) {
   const { t } = useWords();
   const tool = typeof interrupt.payload["tool"] === "string" ? interrupt.payload["tool"] : "";
   const access = typeof interrupt.payload["access"] === "string" ? interrupt.payload["access"] : "";
+  const description = typeof interrupt.payload["description"] === "string" ? interrupt.payload["description"] : "";
   const given = asObject(interrupt.payload["args"]);
   const [args, setArgs] = useState<JsonObject | null>(given); // null: what is typed is no JSON object
   const [refusing, setRefusing] = useState(false);
@@ -84,6 +85,7 @@ function Approval({ interrupt, busy, answer }: PartProps) {
           {access ? <small>{access}</small> : null}
         </p>
       ) : null}
+      {description ? <p className="hint">{description}</p> : null}
       <ArgsEditor args={given} schema={asObject(interrupt.payload["args_schema"])} disabled={busy} onChange={setArgs} />
       {refusing ? (
         <form onSubmit={refuse} className="refusal">

@@ -1,0 +1,102 @@
+// @vitest-environment jsdom
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import type { Interrupt } from "../../src/client";
+import { parseObject } from "../../src/thread/ArgsEditor";
+import { Question } from "../../src/thread/Question";
+import { Stage } from "./draw";
+
+let stage: Stage;
+
+function asks(more: Partial<Interrupt>): Interrupt {
+  return {
+    interrupt_id: "i", session_id: "s", run_id: "r", reason: "approval", prompt: "May I?", payload: {}, answer_schema: {},
+    status: "open", answer: null, resolved_by: null, expires_at: null, created_at: "2026", ...more,
+  };
+}
+
+const approval = (args: object, schema: object = {}) =>
+  asks({ payload: { tool: "refund", tool_call_id: "c", access: "write", args: args as never, args_schema: schema as never } });
+const answers = () => stage.server.socket.heard("interrupt.resolve").map(({ data }) => data["answer"]);
+
+beforeEach(async () => {
+  stage = await new Stage().online();
+});
+afterEach(() => stage.leave());
+
+describe("an approval", () => {
+  it("is a yes to just what is shown", async () => {
+    await stage.draw(<Question interrupt={approval({ order: "1001", amount: 5 })} />);
+    expect(stage.element.textContent).toContain("refund");
+    await stage.click("Approve");
+    expect(answers()).toEqual([{ approved: true }]);
+  });
+
+  it("carries the arguments that were changed, in their own types", async () => {
+    await stage.draw(<Question interrupt={approval({ order: "1001", amount: 5 })} />);
+    await stage.type("input[type=number]", "7");
+    await stage.click("Approve with changes");
+    expect(answers()).toEqual([{ approved: true, args: { order: "1001", amount: 7 } }]);
+  });
+
+  it("takes no number that is none", async () => {
+    await stage.draw(<Question interrupt={approval({ amount: 5 })} />);
+    await stage.type("input[type=number]", "");
+    expect(stage.find<HTMLButtonElement>("button.primary").disabled).toBe(true);
+  });
+
+  it("shows what is not plain as JSON, and takes only an object", async () => {
+    await stage.draw(<Question interrupt={approval({ items: [1, 2] })} />);
+    await stage.type("textarea.json", "[1]");
+    expect(stage.find<HTMLButtonElement>("button.primary").disabled).toBe(true);
+    await stage.type("textarea.json", '{"items": [3]}');
+    await stage.click("Approve with changes");
+    expect(answers()).toEqual([{ approved: true, args: { items: [3] } }]);
+  });
+
+  it("is refused with a reason, or without", async () => {
+    await stage.draw(<Question interrupt={approval({})} />);
+    await stage.click("Refuse…");
+    await stage.type("textarea", " Too much ");
+    await stage.click("Refuse");
+    expect(answers()).toEqual([{ approved: false, reason: "Too much" }]);
+  });
+});
+
+describe("a question", () => {
+  it("is answered with a text", async () => {
+    await stage.draw(<Question interrupt={asks({ reason: "question", prompt: "Which colour?" })} />);
+    expect(stage.button("Answer").disabled).toBe(true);
+    await stage.type("textarea", "Green");
+    await stage.click("Answer");
+    expect(answers()).toEqual([{ text: "Green" }]);
+  });
+
+  it("is answered with one of its choices, by its value", async () => {
+    const payload = { choices: [{ value: "g", label: "Green" }, { value: "b", label: "" }, 7] } as never;
+    await stage.draw(<Question interrupt={asks({ reason: "choice", payload })} />);
+    await stage.click("b");
+    await stage.click("Green");
+    expect(answers()).toEqual([{ choice: "b" }, { choice: "g" }]);
+  });
+
+  it("tells when somebody was faster", async () => {
+    stage.server.answer = (command, socket) => socket.refuse(command, "already_resolved");
+    await stage.draw(<Question interrupt={approval({})} />);
+    await stage.click("Approve");
+    expect(stage.find(".notices").textContent).toContain("Somebody has answered this already.");
+  });
+
+  it("counts down what is left of its time", async () => {
+    vi.useFakeTimers();
+    await stage.draw(<Question interrupt={asks({ expires_at: new Date(Date.now() + 65_000).toISOString() })} />);
+    expect(stage.find("[role=timer]").textContent).toBe("1:05 left");
+    const { act } = await import("react");
+    await act(async () => vi.advanceTimersByTime(66_000));
+    expect(stage.find("[role=timer]").textContent).toBe("expired");
+    vi.useRealTimers();
+  });
+});
+
+describe("JSON that is typed", () => {
+  it.each(["", "null", "[1]", '"x"', "{", "1"])("%j is no object", (text) => expect(parseObject(text)).toBeNull());
+});
