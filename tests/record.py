@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.deeds import Deeds
 from tests.fold import Fold, Frame, Row
 from tests.stack import Stack, Workshop
 from tests.wire import Client
@@ -29,6 +30,7 @@ class Take:
     """One recording under way: a session, and a client that follows it."""
 
     stack: Stack
+    deeds: Deeds
     client: Client
     session_id: str
     snapshot: Row | None = None
@@ -140,10 +142,32 @@ async def opened_late(take: Take) -> None:
     await take.answered("The last", SWIFT)
 
 
-async def play(stack: Stack, name: str) -> None:
+@scene
+async def questioned(take: Take) -> None:
+    """Tools, what a person allows them and refuses them, and what an agent asks."""
+    client, session_id = take.client, take.session_id
+    name = take.deeds.employ(take.stack, name="doer", tools=["refund", "peek", "ask_human"])
+    await client.call("PATCH", f"/api/sessions/{session_id}/", {"agent": name})
+    fold = client.folds[session_id]
+    answers: list[tuple[str, Row]] = [
+        ("Please peek at 5", {}),
+        ("Please refund 7", {"approved": True, "args": {"number": 8}}),
+        ("Please refund 9", {"approved": False, "reason": "Too much"}),
+        ('Please ask human "Which one?"', {"text": "The second"}),
+    ]
+    for content, answer in answers:
+        run_id = await client.say(session_id, content)
+        if answer:
+            await client.until(lambda: fold.state()["interrupts"], "it asks")
+            [question] = fold.state()["interrupts"]
+            await client.command("interrupt.resolve", interrupt_id=question["interrupt_id"], answer=answer)
+        await client.ended(session_id, run_id)
+
+
+async def play(stack: Stack, deeds: Deeds, name: str) -> None:
     """Play one scene and write down what came of it."""
     async with stack.client(stack.person("ada")) as client:
-        take = Take(stack, client, await client.new_session())
+        take = Take(stack, deeds, client, await client.new_session())
         await client.subscribe(take.session_id)
         await SCENES[name](take)
         await client.agrees(take.session_id)
@@ -179,10 +203,11 @@ def drafts_of(fold: Fold) -> dict[str, str]:
 async def record(names: list[str]) -> None:
     FOLDER.mkdir(exist_ok=True)
     workshop = Workshop()
+    deeds = Deeds(workshop.folder)
     try:
         for name in names:
-            with Stack(workshop, llm=True, env={"CHAT_LLMS": ",".join(OFFERED)}) as stack:
-                await play(stack.start(), name)
+            with Stack(workshop, llm=True, env={"CHAT_LLMS": ",".join(OFFERED)} | deeds.env) as stack:
+                await play(stack.start(), deeds, name)
                 print(name)
     finally:
         workshop.end()
