@@ -3,6 +3,7 @@
 from typing import Any
 
 from django.urls import URLPattern, path, re_path
+from django.views.i18n import set_language
 
 from chat.api import (
     agents,
@@ -68,5 +69,10 @@ urlpatterns: list[URLPattern] = [
     path("login/", home.sign_in, name="login"),
     path("logout", home.sign_out),
     path("logout/", home.sign_out, name="logout"),
+    path("password/", home.change_password, name="password"),
+    path("language/", set_language, name="language"),
+    path("about/", home.about, name="about"),
+    path("c/<uuid:session_id>/", home.home),
+    path("c/<uuid:session_id>", home.home),
     path("", home.home, name="home"),
 ]

