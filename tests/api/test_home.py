@@ -90,14 +90,22 @@ def test_the_page_is_told_what_it_needs_before_its_first_request(browser: Client
         "language_cookie": "chat_language",
         "theme_cookie": "chat_theme",
         "csrf_cookie": "csrftoken",
+        "default_llm": "demo",
         "llms": ["demo", "openai:big"],
         "max_content": 10_000,
         "home_url": "/",
         "about_url": "/about/",
         "password_url": "/password/",
+        "sign_in_url": "/login/",
         "sign_out_url": "/logout/",
         "admin_url": None,
     }
+
+
+def test_where_one_llm_is_offered_there_is_nothing_to_choose(browser: Client) -> None:
+    sign_in(browser)
+    told = boot_of(browser.get("/"))
+    assert (told["default_llm"], told["llms"]) == ("demo", [])
 
 
 def test_staff_are_shown_to_the_admin(browser: Client) -> None:

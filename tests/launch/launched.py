@@ -22,7 +22,7 @@ RECIPE = "run:\n\t@exec {python} -m chatproject.launch --parent $$PPID\n"
 class Launched:
     """`with_make`: the parent is a real make with the Makefile's recipe, but without the set-up before it."""
 
-    def __init__(self, data: Path, *, port: int = 0, with_make: bool = False) -> None:
+    def __init__(self, data: Path, *, port: int = 0, with_make: bool = False, **settings: str) -> None:
         self.data = data
         self.ready_line = ""
         self.port = port or free_port()
@@ -37,7 +37,7 @@ class Launched:
         self.process = subprocess.Popen(
             command,
             cwd=ROOT,
-            env={**kept, "PORT": str(self.port), "CHAT_DATA_DIR": str(data), "CHAT_REDIS": "embedded"},
+            env={**kept, "PORT": str(self.port), "CHAT_DATA_DIR": str(data), "CHAT_REDIS": "embedded", **settings},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -1,0 +1,226 @@
+"""The page for everybody: in Chinese, by keyboard alone, for those who listen, on a phone, and safe to read."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from chatproject.launch.page import PACKAGES
+from tests.browser.conftest import LONG, Server, Visit
+from tests.browser.states import states
+from tests.browser.words import named, words
+
+PHONE: dict[str, Any] = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}
+
+# -- for those who listen ----------------------------------------------------------------------------------------------
+
+RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
+
+
+def breaches(page: Page) -> list[str]:
+    """Ask axe what is wrong for people who use the page otherwise than by looking and pointing."""
+    if not page.evaluate("'axe' in window"):
+        page.evaluate((PACKAGES / "axe-core" / "axe.min.js").read_text())
+    found = page.evaluate("(rules) => axe.run(document, rules)", RULES)["violations"]
+    return [f"{one['id']}: {node['target']} {node['html'][:150]}" for one in found for node in one["nodes"]]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"color_scheme": "light"}, {"color_scheme": "dark"}, {"color_scheme": "light", **PHONE}],
+    ids=["light", "dark", "phone"],
+)
+def test_axe_finds_nothing_in_any_state(visit: Visit, options: dict[str, Any]) -> None:
+    ada = visit("ada", **options)
+    found = {state: wrong for state in states(ada) if (wrong := breaches(ada.page))}
+    assert found == {}
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_on_the_pages_around_it(visit: Visit, server: Server, scheme: str) -> None:
+    nobody, ada = visit(color_scheme=scheme), visit("ada", color_scheme=scheme)
+    nobody.page.goto(f"{server.origin}/login/")
+    nobody.page.get_by_label("Name").fill("ada")
+    nobody.page.get_by_label("Password").fill("wrong")
+    nobody.page.get_by_role("button", name="Sign in").click()
+    expect(nobody.page.get_by_role("alert")).to_be_visible()
+    assert breaches(nobody.page) == []
+    for path in ("/about/", "/password/", "/nowhere/"):
+        ada.page.goto(server.origin + path)
+        assert breaches(ada.page) == [], path
+
+
+# -- in Chinese --------------------------------------------------------------------------------------------------------
+
+# What is the same in every language: names, keys, and what people and models have said.
+SAME = re.compile(r"\b(ada|demo\S*|Assistant|assistant|English|Enter|Shift|Esc|Ctrl|Alt|GitHub|AI|JSON|Markdown|Token|Python|USD)\b")
+TOLD = """() => {
+  const told = [];
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_ELEMENT | NodeFilter.SHOW_TEXT);
+  for (let node = walker.currentNode; node; node = walker.nextNode()) {
+    const element = node.nodeType === Node.TEXT_NODE ? node.parentElement : node;
+    if (element.closest(".prose, .off-screen[aria-live], kbd, script, noscript, [lang]:not(html)")) continue;
+    if (node.nodeType === Node.TEXT_NODE) told.push(node.data);
+    else for (const name of ["aria-label", "title", "placeholder", "alt", "aria-description"])
+      if (element.hasAttribute(name)) told.push(element.getAttribute(name));
+  }
+  told.push(document.title);
+  return told;
+}"""
+
+
+def latin(page: Page) -> list[str]:
+    return sorted({text.strip() for text in page.evaluate(TOLD) if re.search(r"[A-Za-z]{2}", SAME.sub("", text))})
+
+
+def test_in_chinese_no_english_is_left_in_any_state(visit: Visit) -> None:
+    eve = visit("eve", locale="zh-CN")  # she has no sessions with English names
+    expect(eve.page.locator("html")).to_have_attribute("lang", re.compile("^zh"))
+    left = {state: found for state in states(eve, "zh") if (found := latin(eve.page))}
+    assert left == {}
+
+
+def test_both_catalogues_have_the_same_keys_and_places() -> None:
+    english, chinese = words("en"), words("zh")
+    assert english.keys() == chinese.keys() and len(english) > 100
+    for key, text in english.items():
+        assert set(re.findall(r"\{\w+\}", text)) == set(re.findall(r"\{\w+\}", chinese[key])), key
+
+
+def test_a_language_and_a_theme_are_switched_for_the_servers_pages_too(visit: Visit, server: Server) -> None:
+    ada = visit("ada", color_scheme="light")
+    ada.choose_mine("中文")
+    expect(ada.page.get_by_role("button", name=named("zh", "session.new"))).to_be_visible()
+    ada.page.get_by_role("button", name=named("zh", "me")).click()
+    ada.page.get_by_role("menuitem", name=named("zh", "theme.light")).click()
+    ada.page.goto(f"{server.origin}/password/")
+    expect(ada.page.get_by_role("heading", name="修改密码")).to_be_visible()
+    expect(ada.page.locator("html")).to_have_attribute("data-theme", "light")
+    ada.page.get_by_role("button", name="English").click()
+    expect(ada.page.get_by_role("heading", name="Change password")).to_be_visible()
+    ada.open()
+    expect(ada.page.get_by_role("button", name="New chat")).to_be_visible()
+    expect(ada.page.locator("html")).to_have_attribute("data-theme", "light")
+
+
+# -- by keyboard alone -------------------------------------------------------------------------------------------------
+
+
+def test_everything_can_be_done_without_a_mouse(visit: Visit) -> None:
+    ada = visit("ada")
+    page, press = ada.page, ada.page.keyboard.press
+    expect(ada.message).to_be_focused()
+    page.get_by_role("button", name="Model:").focus()
+    press("Enter")
+    press("End")
+    press("Enter")
+    expect(page.get_by_role("button", name=f"Model: {LONG}")).to_be_focused()
+    ada.message.blur()
+    press("/")
+    expect(ada.message).to_be_focused()
+    page.keyboard.type("Line one")
+    press("Shift+Enter")
+    page.keyboard.type("line two")
+    press("Enter")
+    ada.await_words(3)
+    expect(ada.said_by_me).to_contain_text("line two")
+    press("Escape")
+    expect(ada.thread.get_by_text("Stopped here")).to_be_visible()
+    session = ada.session_id
+
+    ada.row(session).get_by_role("button", name="Actions for").focus()
+    press("Enter")
+    expect(page.get_by_role("menuitem", name="Rename")).to_be_focused()
+    press("Enter")
+    page.keyboard.type("By keys alone")
+    press("Enter")
+    expect(ada.row(session)).to_contain_text("By keys alone")
+
+    press("Alt+n")
+    expect(page).to_have_url(f"{ada.origin}/")
+    press("Control+k")
+    expect(page.get_by_role("searchbox", name="Search chats")).to_be_focused()
+    page.keyboard.type("keys alone")
+    expect(ada.sessions.get_by_role("link")).to_have_count(1)
+    ada.row(session).get_by_role("link").focus()
+    press("Enter")
+    expect(page).to_have_url(f"{ada.origin}/c/{session}/")
+
+    ada.row(session).get_by_role("button", name="Actions for").focus()
+    press("Enter")
+    press("ArrowUp")
+    expect(page.get_by_role("menuitem", name="Delete")).to_be_focused()
+    press("Enter")
+    expect(page.get_by_role("dialog", name="Delete")).to_be_visible()
+    press("Escape")
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    expect(ada.row(session)).to_be_visible()
+
+
+def test_the_first_stop_of_the_tab_key_leads_past_the_list(visit: Visit) -> None:
+    ada = visit("ada", **PHONE)  # elsewhere the message field has the focus from the start
+    ada.page.keyboard.press("Tab")
+    expect(ada.page.get_by_role("link", name="Skip to the message field")).to_be_focused()
+    ada.page.keyboard.press("Enter")
+    expect(ada.message).to_be_focused()
+
+
+# -- on a phone --------------------------------------------------------------------------------------------------------
+
+
+def test_a_phone_has_everything_and_nothing_wider_than_itself(visit: Visit) -> None:
+    ada = visit("ada", **PHONE)
+    for state in states(ada):
+        wide = ada.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        assert wide <= 0, state
+
+
+# -- safe to read ------------------------------------------------------------------------------------------------------
+
+HARMFUL = """![seen](https://elsewhere.example/pixel.png?secret=1) [click](javascript:alert(1)) <https://elsewhere.example/a>
+
+<img src="https://elsewhere.example/b.png" onerror="alert(1)"><script>alert(1)</script><style>body{display:none}</style>
+<iframe src="https://elsewhere.example/"></iframe> ![data](data:image/svg+xml,<svg onload=alert(1)>)
+
+![r][r] <svg onload="alert(1)">
+
+[r]: https://elsewhere.example/c.png
+"""
+
+
+def test_nothing_in_a_message_is_fetched_or_run(visit: Visit) -> None:
+    ada = visit("ada")
+    ada.page.on("dialog", lambda dialog: pytest.fail(f"a script ran: {dialog.message}"))
+    ada.say(HARMFUL)
+    expect(ada.answers).to_have_count(1)
+    expect(ada.thread.get_by_text("Noted")).to_be_visible()
+    expect(ada.thread.get_by_text("seen").first).to_be_visible()
+    assert ada.thread.locator("img, iframe, script, style, svg[onload], object, embed").count() == 0
+    links = ada.thread.get_by_role("link").all()
+    assert links
+    for link in links:
+        assert (link.get_attribute("href") or "").startswith("https://elsewhere.example/")
+        assert set((link.get_attribute("rel") or "").split()) >= {"noopener", "noreferrer"}
+        assert link.get_attribute("target") == "_blank"
+
+
+BREACHES = """async () => {
+  const attempt = (what) => { try { what(); } catch {} };
+  attempt(() => { document.body.innerHTML += "<b></b>"; });
+  attempt(() => document.body.append(Object.assign(document.createElement("style"), { textContent: "b {}" })));
+  await fetch("https://elsewhere.example/").catch(() => undefined);
+  setTimeout(() => { throw new Error("thrown on purpose"); });
+}"""
+
+
+def test_what_must_not_happen_would_be_noticed(visit: Visit) -> None:
+    ada = visit("ada")
+    alarms = visit.watches[-1].problems
+    ada.page.evaluate(BREACHES)
+    expect(ada.message).to_be_visible()  # what the browser has told by now is heard
+    for told in ("require-trusted-types-for", "style-src-elem", "connect-src", "thrown on purpose"):
+        assert any(told in alarm for alarm in alarms), (told, alarms)
+    alarms.clear()
