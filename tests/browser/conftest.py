@@ -43,7 +43,7 @@ class Server:
 
     def __init__(self, data: Path, **settings: str) -> None:
         self.data = data
-        self.settings = {**ROOMY, "CHAT_LLMS": f"{COUNTING},{LONG}", **settings}
+        self.settings: dict[str, Any] = {**ROOMY, "CHAT_LLMS": f"{COUNTING},{LONG}", **settings}
         self.launched = Launched(data, **self.settings)
 
     def __enter__(self) -> Server:
