@@ -43,27 +43,50 @@ export function Thread({ opened, sessionId }: { opened: Opened; sessionId: strin
     estimateSize: (index) => GUESS[items[index]!.kind],
     getItemKey: useCallback((index: number) => items[index]!.key, [items]),
     anchorTo: "end",
-    followOnAppend: true,
     scrollEndThreshold: NEAR_END_PX,
     overscan: 6,
     paddingStart: 16,
     paddingEnd: 24,
   });
 
-  useLayoutEffect(() => virtual.scrollToEnd(), [virtual]);
+  const atEnd = useRef(true);
+  const toEnd = useCallback(() => {
+    atEnd.current = true;
+    setAway(false);
+    if (scroller.current) scroller.current.scrollTop = scroller.current.scrollHeight;
+  }, []);
 
+  // Whoever is at the end stays there, whatever grows: an answer, a card, the field below.
+  const size = virtual.getTotalSize();
+  useLayoutEffect(() => {
+    if (atEnd.current) toEnd();
+  }, [size, toEnd]);
+  useEffect(() => {
+    const element = scroller.current;
+    if (!element) return;
+    const observer = new ResizeObserver(() => atEnd.current && toEnd());
+    observer.observe(element);
+    return () => observer.disconnect();
+  }, [toEnd]);
+
+  const scrolledTo = useRef(0);
   const onScroll = () => {
     const element = scroller.current;
     if (!element) return;
-    setAway(element.scrollHeight - element.scrollTop - element.clientHeight > NEAR_END_PX * 2);
+    const left = element.scrollHeight - element.scrollTop - element.clientHeight;
+    // Only a reader scrolls up: what grows leaves the place where it is, and is no reason to let go.
+    if (left <= NEAR_END_PX) atEnd.current = true;
+    else if (element.scrollTop < scrolledTo.current) atEnd.current = false;
+    scrolledTo.current = element.scrollTop;
+    setAway(left > NEAR_END_PX * 2 && !atEnd.current);
     if (element.scrollTop < NEAR_START_PX) void chat.loadOlder(sessionId);
   };
 
   // What I say brings me to the end, wherever I was reading.
   const unsent = items.at(-1)?.kind === "unsent" ? items.at(-1)!.key : "";
   useEffect(() => {
-    if (unsent) virtual.scrollToEnd();
-  }, [unsent, virtual]);
+    if (unsent) toEnd();
+  }, [unsent, toEnd]);
 
   // A short first page leaves nothing to scroll by.
   useEffect(() => {
@@ -94,10 +117,7 @@ export function Thread({ opened, sessionId }: { opened: Opened; sessionId: strin
         <button
           type="button"
           className="to-end"
-          onClick={() => {
-            virtual.scrollToEnd();
-            setAway(false);
-          }}
+          onClick={toEnd}
           aria-label={t("thread.to_end")}
           title={t("thread.to_end")}
         >
