@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 
 from tests.conftest import LONG, STEADY, SWIFT
+from tests.deeds import Deeds
 from tests.fold import Row
 from tests.journeys.test_answers import numbered
+from tests.journeys.test_questions import asked, doer, done, resolve, said
 from tests.stack import Stack
 from tests.wire import Client, Person, Refused
 
@@ -156,3 +158,37 @@ async def test_ten_interruptions_at_once_leave_one_answer(stack: Stack, ada: Per
             said = [row for row in phone.folds[session_id].answers() if row["run_id"] == run_id]
             assert len(said) <= 1
             assert status == "cancelled" or said[0]["content"] == numbered(5)
+
+
+async def test_what_joins_a_question_to_people_is_read_with_their_answer(
+    stack: Stack, ada: Person, deeds: Deeds
+) -> None:
+    async with two_devices(stack, ada, agent=doer(deeds, stack)) as (phone, desk, session_id):
+        run_id = await phone.say(session_id, "Please refund 7")
+        [question] = await asked(phone, phone.folds[session_id], run_id)
+        assert await desk.say(session_id, "And tell Mia", on_busy="join") == run_id
+        await resolve(desk, question, approved=True)
+        await said(phone, session_id, run_id)
+        assert done(deeds, session_id) == [7]
+        for one in (phone, desk):
+            await one.ended(session_id, run_id)
+            [_, joined] = questions(one, session_id)
+            assert joined["data"]["joined"] == {"run_id": run_id, "read": True} and joined["run_id"] is None
+
+
+@pytest.mark.parametrize("way", ["interrupt", "rollback"])
+async def test_whoever_makes_way_asks_nobody_any_more(stack: Stack, ada: Person, deeds: Deeds, way: str) -> None:
+    async with two_devices(stack, ada, agent=doer(deeds, stack)) as (phone, desk, session_id):
+        run_id = await phone.say(session_id, "Please refund 7")
+        [question] = await asked(phone, phone.folds[session_id], run_id)
+        now = await desk.say(session_id, "Hello", on_busy=way)
+        for one in (phone, desk):
+            await one.answered(session_id, now)
+            state = one.folds[session_id].state()
+            assert (state["interrupts"], state["status"]) == ([], "waiting")
+            shown = [row["role"] for row in state["messages"]]
+            kept = ["user", "assistant", "tool"] if way == "interrupt" else []
+            assert shown == [*kept, "user", "assistant"]
+        with pytest.raises(Refused, match="already_resolved"):
+            await resolve(phone, question, approved=True)
+        assert done(deeds, session_id) == []
