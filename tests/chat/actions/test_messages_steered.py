@@ -393,17 +393,28 @@ def test_a_message_and_a_claim_at_once(talk: Talk, threads: Threads, way: str) -
             finish(held or talk.claim())
 
 
-@pytest.mark.parametrize("way", ["interrupt", "rollback"])
-def test_two_interruptions_at_once_leave_one_answer_to_give(talk: Talk, threads: Threads, way: str) -> None:
-    run = talk.start("Question")
-    one, other = threads.at_once(
-        lambda: talk.post("One", on_busy=way), lambda: talk.post("Other", talk.ben, on_busy=way)
-    )
-    [left] = queue(talk)
-    assert left in {one.run_id, other.run_id}
-    cancelled = Run.objects.filter(session_id=talk.pk, status="cancelled").values_list("pk", flat=True)
-    assert set(cancelled) == {run.pk, one.run_id, other.run_id} - {left}
-    assert Run.objects.get(pk=left).position == run.position
+@pytest.mark.parametrize("way", WAYS)
+def test_a_message_and_an_interruption_at_once(talk: Talk, threads: Threads, way: str) -> None:
+    for _ in range(2):
+        run = talk.start("Question")
+        outcome, other = threads.at_once(
+            lambda way=way: talk.post("One", on_busy=way),
+            lambda: talk.post("Other", talk.ben, on_busy="interrupt"),
+        )
+        assert Run.objects.get(pk=run.pk).status == "cancelled" and isinstance(other, messages.Posted)
+        left = queue(talk)
+        if way == "reject":
+            assert isinstance(outcome, Busy) and left == [other.run_id]
+        elif way in {"interrupt", "rollback"}:
+            assert len(left) == 1 and left[0] in {outcome.run_id, other.run_id}, "one of the two was the last word"
+            assert Run.objects.get(pk=left[0]).position == run.position
+        else:
+            message = Message.objects.get(pk=outcome.message_id)
+            assert left[0] == other.run_id and message.run_id in left and len(left) <= 2
+        while queue(talk):
+            finish(talk.claim())
+        unread = Message.objects.unread().filter(session_id=talk.pk)
+        assert not unread.exists() and ChatSession.objects.get(pk=talk.pk).status == "waiting"
 
 
 def test_an_answer_that_ends_while_its_draft_is_taken_is_kept_whole(talk: Talk, threads: Threads) -> None:
