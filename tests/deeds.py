@@ -66,6 +66,20 @@ def linger(context: ToolContext, number: int) -> str:
 
 
 @tool(effect="pure", access="read")
+def repeat(context: ToolContext, text: str) -> str:
+    """Repeat a text."""
+    return text
+
+
+@tool(effect="pure", access="read")
+def choke(context: ToolContext, text: str) -> int:
+    """Choke on a text."""
+    if "exception" in text:
+        raise ValueError(text)
+    return text
+
+
+@tool(effect="pure", access="read")
 def lookup(context: ToolContext, number: int) -> str:
     """Look a number up in what somebody else has written."""
     note("lookup", context, number)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.deeds import Deeds
 from tests.processes import free_port
 from tests.stack import Stack, Workshop
 from tests.watching.collector import Collector
@@ -26,7 +27,12 @@ def collector() -> Iterator[Collector]:
 
 
 @pytest.fixture(scope="package")
-def stack(workshop: Workshop, database: str, collector: Collector) -> Iterator[Stack]:
+def deeds(tmp_path_factory: pytest.TempPathFactory, database: str) -> Deeds:
+    return Deeds(tmp_path_factory.mktemp(f"deeds-{database}"))
+
+
+@pytest.fixture(scope="package")
+def stack(workshop: Workshop, database: str, collector: Collector, deeds: Deeds) -> Iterator[Stack]:
     env = {
         "CHAT_LOG": "json",
         "CHAT_LOG_LEVEL": "DEBUG",
@@ -37,7 +43,8 @@ def stack(workshop: Workshop, database: str, collector: Collector) -> Iterator[S
         "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url,
         "OTEL_BSP_SCHEDULE_DELAY": "100",
     }
-    with Stack(workshop, database, llm=True, env=env) as made:
+    with Stack(workshop, database, llm=True, env=env | deeds.env) as made:
         made.start()
+        deeds.employ(made, tools=["repeat", "choke"])
         made.ask("Agent.objects.update(instructions=text)", text=INSTRUCTIONS)
         yield made

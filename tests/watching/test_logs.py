@@ -13,6 +13,7 @@ import httpx2
 import pytest
 import redis
 
+from tests.deeds import AGENT
 from tests.stack import Stack
 from tests.watching.conftest import INSTRUCTIONS, LLM_KEY, METRICS_TOKEN, PROVIDERS_WORDS
 from tests.wire import Client, Person
@@ -78,6 +79,16 @@ async def _live(stack: Stack) -> Lived:
             failed = await ada.say(session_id, f"{CONTENT} {broken}", llm=f"openai:{broken}")
             [row] = await ada.ended(session_id, failed)
             assert row["status"] == "failed"
+        for deed in ("repeat", "choke", "choke exception"):
+            acted = await ada.say(session_id, f'Please {deed.partition(" ")[0]} "{CONTENT} {deed}"', agent=AGENT)
+            [row] = await ada.ended(session_id, acted)
+            assert row["status"] == "succeeded"
+        statuses = {
+            one["data"]["tool_call"]["status"]
+            for one in ada.folds[session_id].messages.values()
+            if one["role"] == "tool"
+        }
+        assert statuses == {"returned", "failed"}
     secrets = {
         "the password": PASSWORD,
         "an access token": tokens["access"],
