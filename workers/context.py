@@ -9,7 +9,7 @@ from django.db.models import Q, QuerySet
 
 from chat import tracing
 from chat.errors import Fenced
-from chat.models import ChatSession, Message, Run
+from chat.models import Agent, ChatSession, Message, Run
 from chat.prepared import Given, Prepared, together
 from workers.llm.base import SUMMARY_HEADING, Prompt, Returned, Said, estimate_tokens
 from workers.llm.base import Line as TalkLine
@@ -37,6 +37,12 @@ class Line:
     tokens: int
 
 
+def tokens_for(agent: Agent) -> int:
+    """How much of a talk an agent's LLM reads."""
+    tokens: int = agent.context.get("tokens", settings.CHAT_CONTEXT_TOKENS)
+    return tokens
+
+
 @tracing.spanned("context")
 def build_context(run: Run) -> Context:
     """Collect what an LLM is told for a run. In a database thread. Raises `Fenced` where the session was deleted."""
@@ -44,7 +50,8 @@ def build_context(run: Run) -> Context:
     together(session, joined)
     if session.first is None:
         raise Fenced
-    summary, summary_seq = session.first
+    tokens, may_sum_up = tokens_for(run.agent), run.agent.context.get("summary", True)
+    summary, summary_seq = session.first if may_sum_up else ("", 0)
     instructions = run.agent.instructions
     if summary:
         instructions = f"{instructions}\n\n{SUMMARY_HEADING}\n{summary}\n".lstrip()
@@ -54,7 +61,7 @@ def build_context(run: Run) -> Context:
         by_step.setdefault(step or 0, []).append(_line(Message.Role.USER, *said))
     asked = by_step.pop(0)
     spent = question_tokens = sum(line.tokens for lines in (asked, *by_step.values()) for line in lines)
-    room = settings.CHAT_CONTEXT_TOKENS - estimate_tokens(instructions) - question_tokens
+    room = tokens - estimate_tokens(instructions) - question_tokens
     kept: list[Line] = []
     for line in talk_before(run, summary_seq):  # read only as far as it fits
         spent += line.tokens
@@ -64,7 +71,7 @@ def build_context(run: Run) -> Context:
     lines = (*reversed(kept), *asked)
     return Context(
         Prompt(instructions, tuple(line.said for line in lines)),
-        is_crowded=spent > settings.CHAT_CONTEXT_TOKENS * CROWDED,
+        is_crowded=may_sum_up and spent > tokens * CROWDED,
         read={
             "attempt": run.attempt,
             "instructions_chars": len(run.agent.instructions),
@@ -111,9 +118,9 @@ def talk_before(run: Run, summary_seq: int) -> Iterator[Line]:
 LEFT_OUT = "(This is left out by now: call the tool again if you need it.)"
 
 
-def fit_results(talk: tuple[TalkLine, ...]) -> tuple[TalkLine, ...]:
+def fit_results(talk: tuple[TalkLine, ...], tokens: int) -> tuple[TalkLine, ...]:
     """Leave out what tools returned long ago, where all of it is longer than the talk may be; never the last."""
-    left, fitted = settings.CHAT_CONTEXT_TOKENS, list(talk)
+    left, fitted = tokens, list(talk)
     newest = max((index for index, line in enumerate(talk) if isinstance(line, Returned)), default=-1)
     for index in range(newest, -1, -1):
         line = talk[index]
@@ -154,7 +161,7 @@ def to_summarise(session: ChatSession) -> tuple[list[Said], int]:
     for message in newest.filter(seq__gt=session.summary_seq)[:LINES_MAX]:
         lines.append((message, _line(message.role, message.content, message.data, message.seq)))
     unanswered = set(Run.objects.open().filter(session_id=session.pk).values_list("message_id", flat=True))
-    room = settings.CHAT_CONTEXT_TOKENS / 2
+    room = tokens_for(session.agent) / 2
     for index, (_, line) in enumerate(lines):
         room -= line.tokens
         if room < 0:

@@ -20,7 +20,7 @@ from chat.database import reading
 from chat.errors import Fenced
 from chat.models import Run
 from workers.bill import Bill, llms_of, seconds_of
-from workers.context import Context, build_context, fit_results, joined_lines
+from workers.context import Context, build_context, fit_results, joined_lines, tokens_for
 from workers.llm import open_llm
 from workers.llm.base import LLM, Limits, Line, LLMError
 from workers.llm.chain import Chain
@@ -103,9 +103,9 @@ class Attempt:
             if await self._waits_for_people():
                 return None
             lines += [*self.steps.lines(), *context.joined.get(self.steps.count, ()), *await self._joined()]
-        prompt = replace(context.prompt, talk=fit_results((*context.prompt.talk, *lines)))
-        specs = tuple(tool.spec for tool in tools.values())
-        work = Work(prompt, self.chain, self.check, specs, self._may_act, fit_results)
+        fit = partial(fit_results, tokens=tokens_for(agent))
+        prompt = replace(context.prompt, talk=fit((*context.prompt.talk, *lines)))
+        work = Work(prompt, self.chain, self.check, tuple(tool.spec for tool in tools.values()), self._may_act, fit)
         reply: Sequence[Line] | None = None
         async with aclosing(open_mode(agent.mode)(work)) as yielded:
             while True:

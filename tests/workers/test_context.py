@@ -234,6 +234,32 @@ def test_of_two_summaries_at_once_the_slower_is_dropped(talk: Talk) -> None:
     assert (session.summary, session.summary_seq, session.last_seq) == ("first", 2, before)
 
 
+def test_an_agent_may_read_more_or_less_of_the_talk_than_others(talk: Talk, settings: Any) -> None:
+    settings.CHAT_CONTEXT_TOKENS = 10
+    for number in range(5):
+        talk.answer(f"Question {number}? " * 100, "Yes.")
+    run = talk.start("And?")
+    assert told_to(run) == ["u: And?"]
+    run.agent.context = {"tokens": 700 + estimate_tokens(run.agent.instructions)}
+    assert len(told_to(run)) == 6, "two questions and three answers fit"
+    assert build_context(run).is_crowded
+    session = ChatSession.objects.select_related("agent").get(pk=talk.pk)
+    session.agent.context = {"tokens": 1000}
+    assert len(to_summarise(session)[0]) < len(summary_of(talk)[0])
+
+
+def test_an_agent_may_read_the_talk_alone_and_no_summary_of_it(talk: Talk, settings: Any) -> None:
+    talk.answer("One?", "One!")
+    summaries.store_summary(talk.pk, 0, "- One was asked", talk.last_seq)
+    run = talk.start("Two?")
+    assert told_to(run) == ["u: Two?"] and SUMMARY_HEADING in build_context(run).prompt.instructions
+    run.agent.context = {"summary": False}
+    settings.CHAT_CONTEXT_TOKENS = 16 + estimate_tokens(run.agent.instructions)
+    context = build_context(run)
+    assert told_to(run) == ["u: One?", "a: One!", "u: Two?"]
+    assert SUMMARY_HEADING not in context.prompt.instructions and not context.is_crowded
+
+
 def test_a_summary_and_a_change_of_the_session_at_once_lose_neither(talk: Talk) -> None:
     seen = ChatSession.objects.get(pk=talk.pk)
     summaries.store_summary(talk.pk, 0, "kept", 2)

@@ -1,0 +1,122 @@
+"""A run that acts ends in time, within its steps and its money, and takes its calls along."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from chat.actions import runs
+from chat.database import reading, writing
+from chat.models import Agent, Message, Usage
+from tests.inside import Talk
+from tests.workers.acting import AGENT, Deeds, answer, deeds, questions, statuses, yes
+from tests.workers.process import LedLLM, over, until, until_row
+from tests.workers.test_steps import resumed, start
+from workers.llm.base import Spent
+from workers.runtime import Runtime
+
+__all__ = ["deeds"]
+
+
+async def limit(**limits: Any) -> None:
+    await writing(lambda: Agent.objects.filter(name=AGENT).update(run_limit=limits))
+
+
+async def test_at_its_last_step_a_run_is_asked_to_end_with_words(
+    talk: Talk, runtime: Runtime, llm: LedLLM, deeds: Deeds, redis: Any
+) -> None:
+    await limit(steps=2)
+    run = await start(talk, runtime)
+    llm.call("look")
+    llm.end()
+    await until(lambda: len(llm.prompts) == 2, "the LLM is asked again")
+    assert llm.prompts[0].may_call and not llm.prompts[1].may_call
+    llm.say("That is all.")
+    llm.call("look", "c2")
+    llm.end()
+    await over(runtime)
+    await until_row(run, status="succeeded")
+    assert deeds.names() == ["look"]
+
+
+async def test_steps_are_counted_over_attempts(
+    talk: Talk, runtime: Runtime, llm: LedLLM, deeds: Deeds, redis: Any
+) -> None:
+    await limit(steps=2)
+    run = await start(talk, runtime)
+    llm.call("send")
+    llm.end()
+    await over(runtime)
+    await answer(talk, run, yes())
+    await resumed(talk, runtime)
+    await until(lambda: len(llm.prompts) == 2, "the LLM is asked again")
+    assert not llm.prompts[1].may_call
+
+
+async def test_a_run_that_has_cost_its_limit_ends_with_words(
+    talk: Talk, runtime: Runtime, llm: LedLLM, deeds: Deeds, redis: Any, settings: Any, tmp_path: Any
+) -> None:
+    table = tmp_path / "prices.toml"
+    table.write_text('["mine"]\ninput = 1000\noutput = 2000\n')
+    settings.CHAT_LLM, settings.CHAT_PRICES = "mine", str(table)
+    await limit(cost_usd=0.015)
+    await start(talk, runtime)
+    for number in (1, 2):
+        llm.call("look", f"c{number}")
+        llm.end(Spent(10, 0))  # one cent
+        await until(lambda: len(llm.prompts) == number + 1, "the LLM is asked again")  # noqa: B023
+    assert [prompt.may_call for prompt in llm.prompts] == [True, True, False]
+
+
+async def test_a_run_that_takes_too_long_is_stopped_with_its_tools(
+    talk: Talk, runtime: Runtime, llm: LedLLM, deeds: Deeds, redis: Any
+) -> None:
+    await limit(seconds=0.3)
+    deeds.add("note", "idempotent", "write", deeds.wait, needs_approval=False)
+    run = await start(talk, runtime)
+    llm.call("note")
+    llm.end()
+    await over(runtime)
+    deeds.hold.set()
+    row = await until_row(run, status="failed")
+    assert row.error and row.error["code"] == "run_too_long"
+    assert await statuses(run) == [("note", "unknown")], "it may have happened"
+
+
+async def test_a_greeting_is_answered_without_tools(
+    talk: Talk, runtime: Runtime, llm: LedLLM, deeds: Deeds, redis: Any
+) -> None:
+    await start(talk, runtime, "Hello!")
+    await until(lambda: llm.prompts, "the LLM is asked")
+    assert llm.prompts[0].tools == ()
+
+
+async def test_an_llm_that_fails_after_a_step_fails_the_run_and_the_step_stays(
+    talk: Talk, runtime: Runtime, llm: LedLLM, deeds: Deeds, redis: Any
+) -> None:
+    from tests.workers.process import UNAVAILABLE
+
+    run = await start(talk, runtime)
+    llm.say("Let me look.")
+    llm.call("look", number=7)
+    llm.end(Spent(10, 2))
+    await until(lambda: len(llm.prompts) == 2, "the LLM is asked again")
+    llm.say("Sev")
+    llm.fail(UNAVAILABLE)
+    await over(runtime)
+    await until_row(run, status="failed")
+    said = await reading(lambda: list(Message.objects.filter(run_id=run.pk, role="assistant").order_by("seq")))
+    assert [(one.content, one.data.get("interrupted")) for one in said] == [("Let me look.", None), ("Sev", True)]
+    assert await reading(Usage.objects.filter(run_id=run.pk).count) == 1
+
+
+async def test_a_run_that_is_cancelled_while_it_waits_takes_its_calls_along(
+    talk: Talk, runtime: Runtime, llm: LedLLM, deeds: Deeds, redis: Any
+) -> None:
+    run = await start(talk, runtime)
+    llm.call("send", "a")
+    llm.call("look", "b")
+    llm.end()
+    await over(runtime)
+    await writing(runs.cancel_run, talk.ada, run.pk)
+    assert await statuses(run) == [("send", "cancelled"), ("look", "cancelled")]
+    assert not await questions(run)
