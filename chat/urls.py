@@ -20,6 +20,7 @@ from chat.api import (
     schema,
     sessions,
     tickets,
+    tools,
 )
 from chat.api.doors import Door
 from chat.api.errors import unknown_path
@@ -61,6 +62,8 @@ urlpatterns: list[URLPattern] = [
     *at("api/interrupts/<uuid:interrupt_id>/resolve", interrupts.Resolve),
     *at("api/agents", agents.Agents),
     *at("api/agents/<str:name>", agents.OneAgent),
+    *at("api/tools", tools.Tools),
+    *at("api/llms", tools.LLMs),
     *at("api/schema", schema.Schema, name="schema"),
     path("api/docs", home.docs),
     path("api/docs/", home.docs, name="docs"),

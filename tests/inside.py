@@ -31,6 +31,7 @@ from tests.processes import PATIENCE, eventually
 
 TABLES = ["event", "usage", "interrupt", "toolcall", "member", "ticket", "apikey"]
 TABLES += ["message", "run", "chatsession", "worker", "user"]
+SEEDED = ("assistant", "support")  # the agents that migrations make
 WAIT_S = 10 * PATIENCE
 
 
@@ -41,20 +42,22 @@ WAIT_S = 10 * PATIENCE
 def db(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
     """Rows that are really committed, and removed afterwards."""
     with django_db_blocker.unblock():
-        assistant = Agent.objects.get(name=Agent.DEFAULT)
+        seeded = list(Agent.objects.filter(name__in=SEEDED))
         try:
             yield
         finally:
             failpoints.armed.clear()
             _wipe()
-            assistant.save()
+            for agent in seeded:
+                agent.save()
 
 
 def _wipe() -> None:
     with transaction.atomic(), connection.cursor() as cursor:
         for table in TABLES:
             cursor.execute(f"DELETE FROM chat_{table}")
-        cursor.execute("DELETE FROM chat_agent WHERE name <> 'assistant'")
+        cursor.execute("DELETE FROM chat_tool")
+        cursor.execute(f"DELETE FROM chat_agent WHERE name NOT IN {SEEDED}")
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ def note_titles(apps, schema_editor):
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('chat', '0007_agents_that_act'),
+        ('chat', '0008_support'),
     ]
 
     operations = [

@@ -9,8 +9,10 @@ from chat.models.members import Member
 from chat.models.messages import Message
 from chat.models.runs import Run
 from chat.models.sessions import ChatSession
+from chat.models.shop import Order, OrderChange
 from chat.models.tickets import Ticket
 from chat.models.tool_calls import ToolCall
+from chat.models.tools import Tool
 from chat.models.usage import Usage
 from chat.models.users import User
 from chat.models.workers import Worker
@@ -24,8 +26,11 @@ __all__ = [
     "Interrupt",
     "Member",
     "Message",
+    "Order",
+    "OrderChange",
     "Run",
     "Ticket",
+    "Tool",
     "ToolCall",
     "Usage",
     "User",

@@ -1,6 +1,8 @@
-"""Who answers: instructions, an LLM and a mode."""
+"""Who answers: instructions, an LLM, a mode and tools."""
 
+import re
 from collections.abc import Callable
+from typing import Self
 
 from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
@@ -8,11 +10,16 @@ from django.db import models
 from django.utils import timezone
 
 from chat import protocol
+from chat.models.tools import Tool
 from chat.models.users import User
 
 MODES = ("direct", "react")  # by name; the workers know what they do
 
 CONTEXT_TOKENS_MIN = 500
+
+# "demo", "demo?tokens=9", or who serves it and what they call it. Whether there is such a one only the workers know.
+LLM_NAME = re.compile(r"demo(\?\S+)?|[a-z][a-z0-9_-]*:\S(.*\S)?")
+LLM_EXPECTED = "Write 'demo', 'openai:MODEL', 'anthropic:MODEL' or likewise."
 
 
 def check_names(value: object) -> None:
@@ -54,6 +61,12 @@ def _is_amount(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= 10_000_000
 
 
+class Agents(models.QuerySet["Agent"]):
+    def visible_to(self, user: User) -> Self:
+        """Those whom a user may ask; staff also see those who are switched off."""
+        return self if user.is_staff else self.filter(enabled=True, visibility=Agent.Visibility.EVERYONE)
+
+
 class Agent(models.Model):
     class Visibility(models.TextChoices):
         EVERYONE = "everyone"
@@ -82,6 +95,8 @@ class Agent(models.Model):
     created_at = models.DateTimeField(default=timezone.now)
     updated_at = models.DateTimeField(default=timezone.now)
 
+    objects = Agents.as_manager()
+
     DEFAULT = "assistant"
 
     class Meta:
@@ -92,6 +107,28 @@ class Agent(models.Model):
 
     def is_visible_to(self, user: User) -> bool:
         return self.visibility == Agent.Visibility.EVERYONE or user.is_staff
+
+    def clean(self) -> None:
+        """Check what is known elsewhere. Raises `ValidationError`, by field."""
+        wrong = {}
+        if self.mode not in MODES:
+            wrong["mode"] = f"There is no such mode; there is {', '.join(MODES)}."
+        if self.llm and not LLM_NAME.fullmatch(self.llm):
+            wrong["llm"] = LLM_EXPECTED
+        if isinstance(self.fallbacks, list) and not all(LLM_NAME.fullmatch(str(name)) for name in self.fallbacks):
+            wrong["fallbacks"] = LLM_EXPECTED
+        if isinstance(self.tools, list) and (unknown := self._unknown_tools()):
+            wrong["tools"] = f"No worker has told of {', '.join(unknown)}."
+        if wrong:
+            raise ValidationError(wrong)
+
+    def _unknown_tools(self) -> list[str]:
+        """What is asked for and not there. What an agent has had may stay: its tool may be away for a moment only."""
+        wanted = {str(name) for name in self.tools}
+        unknown = wanted.difference(Tool.objects.filter(name__in=wanted).values_list("name", flat=True))
+        for had in Agent.objects.filter(pk=self.pk).values_list("tools", flat=True) if unknown else ():
+            unknown.difference_update(had)
+        return sorted(unknown)
 
     def as_author(self) -> protocol.AuthorData:
         return {

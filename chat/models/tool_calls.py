@@ -9,6 +9,7 @@ from django.utils import timezone
 from chat import protocol
 from chat.models.runs import Run
 from chat.models.sessions import ChatSession
+from chat.models.tools import Tool
 
 
 class ToolCalls(models.QuerySet["ToolCall"]):
@@ -33,14 +34,8 @@ class ToolCall(models.Model):
 
     UNFINISHED = (Status.WAITING, Status.HELD, Status.CALLED, Status.UNKNOWN)
 
-    class Effect(models.TextChoices):
-        PURE = "pure"  # may be called again, as often as one likes
-        IDEMPOTENT = "idempotent"  # may be called again with the same key
-        ONCE = "once"  # never again, unless a person says so
-
-    class Access(models.TextChoices):
-        READ = "read"
-        WRITE = "write"
+    Effect = Tool.Effect
+    Access = Tool.Access
 
     # Also that of the message which shows the call, and the key with which an idempotent tool is called.
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)

@@ -21,6 +21,7 @@ from pydantic import (
 from chat.errors import InvalidInput
 
 CONTENT_MAX = 10_000  # characters
+INSTRUCTIONS_MAX = 100_000
 FRAME_MAX_BYTES = 128 * 1024
 JSON_MAX = 16 * 1024  # characters of metadata or context, as JSON
 CHOICE_MAX = 200  # characters
@@ -48,6 +49,7 @@ Key = Annotated[str, StringConstraints(min_length=1, max_length=128)]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 Title = Annotated[str, StringConstraints(max_length=200)]
 OnBusy = Literal["queue", "join", "interrupt", "rollback", "reject"]
+LLMName = Annotated[str, StringConstraints(max_length=200)]
 Json = Annotated[dict[str, Any], AfterValidator(_small)]
 
 
@@ -78,6 +80,28 @@ class SessionChange(Body):
     metadata: Json | None = None
     on_busy: OnBusy | None = None
     status: Literal["completed"] | None = None
+
+
+class AgentChange(Body):
+    """What is left out stays as it is. The name is not among it: talk refers to it."""
+
+    title: Annotated[str, StringConstraints(max_length=120)] = ""
+    avatar: Annotated[str, StringConstraints(max_length=200)] = ""
+    color: Annotated[str, StringConstraints(max_length=20)] = ""
+    instructions: Annotated[str, StringConstraints(max_length=INSTRUCTIONS_MAX)] = ""
+    llm: LLMName = ""
+    fallbacks: Annotated[list[LLMName], Field(max_length=20)] | None = None
+    mode: Annotated[str, StringConstraints(max_length=32)] = "direct"
+    tools: Annotated[list[Name], Field(max_length=200)] = []
+    context: Json = Field(default_factory=dict)
+    run_limit: Json = Field(default_factory=dict)
+    interrupt_expires_s: Annotated[int, Field(ge=0, lt=2**31)] = 1800
+    visibility: Literal["everyone", "staff"] = "everyone"
+    enabled: bool = True
+
+
+class NewAgent(AgentChange):
+    name: Name
 
 
 class NewApiKey(Body):

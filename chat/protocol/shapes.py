@@ -70,6 +70,20 @@ class AgentData(TypedDict):
     updated_at: Time
 
 
+class ToolData(TypedDict):
+    name: str
+    description: str  # as the LLM is told it
+    args_schema: dict[str, Any]  # a JSON schema
+    access: Annotated[str, one_of("read", "write")]
+    effect: Annotated[str, one_of("pure", "idempotent", "once")]
+    needs_approval: bool
+
+
+class LLMData(TypedDict):
+    name: str
+    default: bool  # of agents that name none
+
+
 class ApiKeyData(TypedDict):
     key_id: Id
     name: str

@@ -46,7 +46,12 @@ OF_NO_SESSION = [
     Endpoint("POST", "/api/api-keys/", {"name": "a program"}),
     Endpoint("DELETE", "/api/api-keys/{session_id}/"),
     Endpoint("GET", "/api/agents/"),
+    Endpoint("POST", "/api/agents/", {"name": "expert"}),
     Endpoint("GET", "/api/agents/assistant/"),
+    Endpoint("PATCH", "/api/agents/assistant/", {"title": "mine"}),
+    Endpoint("DELETE", "/api/agents/assistant/"),
+    Endpoint("GET", "/api/tools/"),
+    Endpoint("GET", "/api/llms/"),
 ]
 ALL = OF_A_SESSION + OF_NO_SESSION
 
