@@ -9,8 +9,8 @@ from urllib.parse import quote, urlsplit
 
 import httpx2
 
+from chat.terminal.calls import Row
 from chat.terminal.errors import Offline, Refused, SignInRefused
-from chat.terminal.state import Row
 
 RENEW_BEFORE_S = 30.0
 
@@ -133,8 +133,8 @@ class Api:
         snapshot: Row = await self.call("GET", f"/api/sessions/{quote(session_id, safe='')}/")
         return snapshot
 
-    async def create_session(self) -> Row:
-        session: Row = await self.call("POST", "/api/sessions/", {})
+    async def create_session(self, agent: str | None = None) -> Row:
+        session: Row = await self.call("POST", "/api/sessions/", {"agent": agent} if agent else {})
         return session
 
     async def run(self, run_id: str) -> Row:

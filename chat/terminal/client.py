@@ -6,10 +6,13 @@ from contextlib import suppress
 from typing import Any, Protocol
 
 from chat.terminal.api import Api
+from chat.terminal.calls import Row
 from chat.terminal.connection import Connection, delay_s
 from chat.terminal.errors import Offline, Refused, Trouble
 from chat.terminal.outbox import Outbox, Unsent
-from chat.terminal.state import OPEN, Row, Talk
+from chat.terminal.state import OPEN, Talk
+
+OVER = frozenset({"already_resolved", "expired", "not_found"})  # a question that takes no answer any more
 
 
 class View(Protocol):
@@ -23,11 +26,13 @@ class View(Protocol):
 
 
 class Client:
-    def __init__(self, api: Api, view: View) -> None:
+    def __init__(self, api: Api, view: View, agent: str | None = None) -> None:
         self.api, self.view = api, view
+        self.agent = agent  # whom a new session is with; None: whom the server gives it to
         self.talk: Talk | None = None
         self.connection = Connection(api, on_frame=self._fold, on_ready=self._resume, on_change=view.changed)
         self.outbox = Outbox(self.connection, self._start_session, view.changed)
+        self._answering: set[str] = set()  # questions whose answers are on their way
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
@@ -55,7 +60,7 @@ class Client:
         self.view.left()
 
     async def _start_session(self) -> str:
-        snapshot = await self.api.create_session()
+        snapshot = await self.api.create_session(self.agent)
         session_id: str = snapshot["session_id"]
         if self.talk is None:
             self._show(Talk.of(snapshot))
@@ -122,6 +127,33 @@ class Client:
         if run_id:
             self._go(self._ask_once("run.retry", {"run_id": run_id}))
         return run_id is not None
+
+    @property
+    def question(self) -> Row | None:
+        """The oldest open question that was not answered here yet."""
+        open_ones = self.talk.questions.values() if self.talk else ()
+        return next((one for one in open_ones if one["interrupt_id"] not in self._answering), None)
+
+    async def answer(self, question: Row, answer: Row) -> None:
+        """Answer a question, now or when there is a connection again. Raises Refused."""
+        asked = {"interrupt_id": question["interrupt_id"], "answer": answer}
+        self._answering.add(question["interrupt_id"])
+        is_sent_again = False
+        try:
+            while True:
+                await self.connection.ready.wait()
+                try:
+                    await self.connection.ask("interrupt.resolve", asked)
+                    return
+                except Offline:
+                    is_sent_again = True
+                    await asyncio.sleep(delay_s(1, None, None))
+        except Refused as error:
+            if is_sent_again and error.code == "already_resolved":
+                return  # by us, or by somebody who was faster: the frame that comes tells what it was
+            if error.code not in OVER:
+                self._answering.discard(question["interrupt_id"])  # it may still be answered in another way
+            raise
 
     async def _ask_once(self, command: str, data: Row) -> None:
         try:

@@ -16,8 +16,8 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 
 from chat.terminal.api import Api
+from chat.terminal.calls import Row
 from chat.terminal.errors import Offline, Refused, SignInRefused, Trouble
-from chat.terminal.state import Row
 
 FIRST_DELAY_S = 0.5
 LONGEST_DELAY_S = 15.0

@@ -1,4 +1,8 @@
-"""Without a terminal: a line in is a message, an answer is what comes out. For pipes and scripts."""
+"""Without a terminal: a line in is a message, an answer is what comes out. For pipes and scripts.
+
+A question that the agent asks goes to the other output, and the next line answers it. Where there is none, or it is no
+answer, the program ends with an error: it never says yes by itself, and never waits for a person that is not there.
+"""
 
 import asyncio
 import codecs
@@ -7,10 +11,11 @@ import threading
 import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
-from typing import TextIO
+from typing import Any, TextIO
 
-from chat.terminal.client import Client
-from chat.terminal.errors import Offline, Trouble
+from chat.terminal.calls import NoAnswer, Row, how_to_answer, question_line, read_answer
+from chat.terminal.client import OVER, Client
+from chat.terminal.errors import Offline, Refused, Trouble
 from chat.terminal.plain import plain
 from chat.terminal.state import OPEN, Talk
 
@@ -20,15 +25,17 @@ PATIENCE_S = 60.0  # without a connection, or with a message that is not taken; 
 class Lines:
     """Sends a line, waits for its answer, takes the next. Only whole and valid answers are written."""
 
-    def __init__(self, out: TextIO) -> None:
+    def __init__(self, out: TextIO, asked: TextIO) -> None:
         self._out = out
+        self._asked = asked  # where questions go
+        self._next: asyncio.Task[str | None] | None = None  # the line that is being read
         self._changed = asyncio.Event()
         self._failed: Trouble | None = None
 
     async def run(self, client: Client, session_id: str | None, lines: AsyncIterator[str]) -> None:
         """Work through the lines. Raises Trouble: nothing after it was sent."""
-        await client.open(session_id or (await client.api.create_session())["session_id"])
-        tasks = [
+        await client.open(session_id or (await client.api.create_session(client.agent))["session_id"])
+        tasks: list[asyncio.Task[Any]] = [
             asyncio.create_task(client.run()),
             asyncio.create_task(self._be_patient(client)),
             asyncio.create_task(self._talk(client, lines)),
@@ -38,34 +45,73 @@ class Lines:
             for task in done:
                 await task
         finally:
+            if self._next:
+                tasks.append(self._next)
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _talk(self, client: Client, lines: AsyncIterator[str]) -> None:
-        async for line in lines:
-            if not line.strip():
-                continue
+        while (line := await self._reading(lines)) is not None:
+            self._next = None
             confirmed = await client.send(line).confirmed
             if confirmed["run_id"] is None:
                 continue  # nobody was asked to answer
-            for text in await self._answers(client, confirmed["run_id"]):
+            for text in await self._answers(client, confirmed["run_id"], lines):
                 self._out.write(plain(text).rstrip("\n") + "\n")
                 self._out.flush()
 
-    async def _answers(self, client: Client, run_id: str) -> list[str]:
+    def _reading(self, lines: AsyncIterator[str]) -> "asyncio.Task[str | None]":
+        """The next line that says something, or None at the end; the same one until it is taken."""
+        if self._next is None:
+            self._next = asyncio.create_task(_next_of(lines))
+        return self._next
+
+    async def _answers(self, client: Client, run_id: str, lines: AsyncIterator[str]) -> list[str]:
+        shown = ""
         while True:
             self._changed.clear()
             run = client.talk.runs.get(run_id) if client.talk else None
             if client.talk and run and run["status"] == "succeeded":
                 return [item.text for item in client.talk.answers_of(run_id)]
-            if run and run["status"] == "interrupted":
-                raise Trouble("the agent asks a question that only a person can answer")
             if run and run["status"] not in OPEN:
                 raise Trouble(run["error"]["message"] if run["error"] else "the answer was stopped")
             if self._failed:
                 raise self._failed
-            await self._changed.wait()
+            question = client.question
+            if question is None:
+                await self._changed.wait()
+                continue
+            if shown != question["interrupt_id"]:
+                shown = question["interrupt_id"]
+                self._ask(question)
+            await self._answer(client, question, lines)
+
+    def _ask(self, question: Row) -> None:
+        self._asked.write(plain(f"{question_line(question)}\n  ({how_to_answer(question)})\n"))
+        self._asked.flush()
+
+    async def _answer(self, client: Client, question: Row, lines: AsyncIterator[str]) -> None:
+        """Answer with the next line, unless something else becomes of the question first."""
+        reading, changing = self._reading(lines), asyncio.create_task(self._changed.wait())
+        try:
+            await asyncio.wait({reading, changing}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            changing.cancel()
+        if not reading.done() or client.question is not question:
+            return
+        self._next, line = None, reading.result()
+        if line is None:
+            raise Trouble("the agent asks a question, and there is no line left to answer it")
+        try:
+            answer = read_answer(question, line)
+        except NoAnswer as problem:
+            raise Trouble(f"the line after a question is no answer to it: {problem}") from None
+        try:
+            await client.answer(question, answer)
+        except Refused as error:
+            if error.code not in OVER:
+                raise
 
     async def _be_patient(self, client: Client) -> None:
         well_at = time.monotonic()
@@ -91,6 +137,13 @@ class Lines:
         if error:
             self._failed = Trouble(text)
         self._changed.set()
+
+
+async def _next_of(lines: AsyncIterator[str]) -> str | None:
+    async for line in lines:
+        if line.strip():
+            return line
+    return None
 
 
 async def read_lines(descriptor: int) -> AsyncIterator[str]:

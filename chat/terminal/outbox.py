@@ -6,9 +6,9 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
+from chat.terminal.calls import Row
 from chat.terminal.connection import Connection, delay_s
 from chat.terminal.errors import Offline, Refused
-from chat.terminal.state import Row
 
 
 @dataclass(slots=True, eq=False)

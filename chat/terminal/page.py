@@ -7,8 +7,9 @@ message is written at a time: what is said meanwhile waits for its end, in `pend
 from chat.terminal.plain import plain, plain_line
 from chat.terminal.state import Item, Talk
 
-Line = list[tuple[str, str]]  # (style, text): me, user, agent, text, note, error
+Line = list[tuple[str, str]]  # (style, text): me, user, agent, text, tool, question, note, error
 
+MARKS = {"error": ("error", "  ! "), "tool": ("tool", "  "), "question": ("question", "  ? ")}
 BACKLOG = 20  # messages of an opened session that are shown
 
 
@@ -108,5 +109,5 @@ def _body(item: Item, line: str, *, first: bool) -> Line:
         name = "" if item.mine else plain_line(item.who) + " "
         mark = f"{name}› " if first else " " * (len(name) + 2)
         return [("me" if item.mine else "user", mark), ("text", line)]
-    style, mark = ("error", "  ! ") if item.kind == "error" else ("note", "  · ")
+    style, mark = MARKS.get(item.kind, ("note", "  · "))
     return [(style, (mark if first else "    ") + line)]

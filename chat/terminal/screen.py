@@ -28,17 +28,20 @@ from prompt_toolkit.shortcuts import print_formatted_text
 from prompt_toolkit.styles import Style
 from prompt_toolkit.widgets import TextArea
 
+from chat.terminal.calls import Row, how_to_answer, progress_line
 from chat.terminal.client import Client
 from chat.terminal.commands import obey
 from chat.terminal.errors import SignInRefused
 from chat.terminal.page import Line, Page, name
 from chat.terminal.plain import plain_line
-from chat.terminal.state import Row, Talk
+from chat.terminal.state import Talk
 
 STYLE = {
     "me": "bold ansicyan",
     "user": "bold ansiyellow",
     "agent": "bold ansigreen",
+    "tool": "ansimagenta",
+    "question": "bold ansiyellow",
     "note": "ansibrightblack",
     "error": "ansired",
     "status": "ansibrightblack",
@@ -59,6 +62,8 @@ class Screen:
         self._dirty = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._problem = ""
+        self._meant_for = ""  # the question that was open when the line in the input was begun
+        self._has_begun = False
         self._style = Style.from_dict(STYLE if color else {})
         self._depth = None if color else ColorDepth.DEPTH_1_BIT
         self._entry = TextArea(
@@ -71,6 +76,7 @@ class Screen:
             accept_handler=self._accept,
             name=DEFAULT_BUFFER,
         )
+        self._entry.buffer.on_text_changed += self._begun
         self._app: Application[int] = Application(
             layout=Layout(self._layout(), focused_element=self._entry),
             key_bindings=self._keys(),
@@ -108,6 +114,11 @@ class Screen:
     def show(self, lines: list[Line]) -> None:
         self._said += lines
         self.changed()
+
+    def edit(self, text: str) -> None:
+        """Put a text into the input, to be changed and sent."""
+        self._entry.text = text
+        self._entry.buffer.cursor_position = len(text)
 
     # --- its life --------------------------------------------------------------------------------------------------
 
@@ -186,8 +197,11 @@ class Screen:
             return ConditionalContainer(window, Condition(lambda: bool(text())))
 
         status = Window(FormattedTextControl(self._status), height=1)
-        gap = ConditionalContainer(Window(height=1), Condition(lambda: bool(self._tail or self._waiting())))
-        return HSplit([part(self._written), gap, part(self._waiting), self._entry, status])
+        below = (self._calls, self._waiting, self._asked)
+        gap = ConditionalContainer(
+            Window(height=1), Condition(lambda: bool(self._tail) or any(text() for text in below))
+        )
+        return HSplit([part(self._written), gap, *map(part, below), self._entry, status])
 
     def _written(self) -> FormattedText:
         """The line being written; of one higher than the terminal its end."""
@@ -208,6 +222,17 @@ class Screen:
         more = [f"  and {len(rows) - 3} more"] if len(rows) > 3 else []
         return FormattedText([("class:note", "\n".join(rows[:3] + more))] if rows else [])
 
+    def _calls(self) -> FormattedText:
+        """The tool calls that have come to nothing yet."""
+        talk = self._client.talk if self._client else None
+        rows = [f"  ⋯ {plain_line(progress_line(call))}" for call in talk.calls.values()] if talk else []
+        return FormattedText([("class:tool", "\n".join(rows))] if rows else [])
+
+    def _asked(self) -> FormattedText:
+        """How the open question can be answered."""
+        question = self._client.question if self._client else None
+        return FormattedText([("class:question", f"  ? {how_to_answer(question)}")] if question else [])
+
     def _status(self) -> FormattedText:
         if not self._client:
             return FormattedText()
@@ -217,10 +242,17 @@ class Screen:
 
     # --- keys ------------------------------------------------------------------------------------------------------
 
+    def _begun(self, buffer: Buffer) -> None:
+        """Note what a line may be about when its first letter is typed: what is asked later it does not answer."""
+        if not self._has_begun:
+            question = self._client.question if self._client else None
+            self._meant_for = question["interrupt_id"] if question else ""
+        self._has_begun = bool(buffer.text)
+
     def _accept(self, buffer: Buffer) -> bool:
         line = buffer.text.strip()
         if line and self._client:
-            task = asyncio.get_running_loop().create_task(obey(line, self._client, self))
+            task = asyncio.get_running_loop().create_task(obey(line, self._client, self, self._meant_for))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         return False  # empty the input

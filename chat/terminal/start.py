@@ -23,10 +23,11 @@ URL = "http://127.0.0.1:8000"
 def add_arguments(parser: argparse.ArgumentParser, url: str = URL) -> None:
     parser.add_argument("session", nargs="?", metavar="SESSION", help="the id of a session to go on with")
     parser.add_argument("--url", default=url, help=f"the server (default: {url})")
+    parser.add_argument("--agent", metavar="NAME", help="whom a new session is with (default: the server's choice)")
     parser.add_argument("--user", metavar="NAME", help="who you are; the password is CHAT_PASSWORD's, or asked for")
 
 
-def chat(url: str, user: str | None, session_id: str | None, *, color: bool) -> int:
+def chat(url: str, user: str | None, session_id: str | None, agent: str | None = None, *, color: bool) -> int:
     """Talk until the person, or the input, comes to an end: the exit code."""
     interactive = sys.stdin.isatty() and sys.stdout.isatty()
     for library in ("websockets", "httpx2"):  # a line of a log would tear the picture; what matters is told anyway
@@ -39,8 +40,8 @@ def chat(url: str, user: str | None, session_id: str | None, *, color: bool) -> 
         if not user:
             raise Trouble("--user says who you are")
         if interactive:
-            return asyncio.run(_on_screen(url, user, session_id, color=color))
-        return asyncio.run(_in_lines(url, user, session_id))
+            return asyncio.run(_on_screen(url, user, session_id, agent, color=color))
+        return asyncio.run(_in_lines(url, user, session_id, agent))
     except (Trouble, ValueError) as error:
         print(f"chat: {plain_line(str(error))}", file=sys.stderr)
     except BrokenPipeError:
@@ -51,24 +52,24 @@ def chat(url: str, user: str | None, session_id: str | None, *, color: bool) -> 
     return 1
 
 
-async def _in_lines(url: str, user: str, session_id: str | None) -> int:
+async def _in_lines(url: str, user: str, session_id: str | None, agent: str | None) -> int:
     api = Api(url, user, _ask_password)
     try:
         await api.token()
-        lines = Lines(sys.stdout)
-        await lines.run(Client(api, lines), session_id, read_lines(sys.stdin.fileno()))
+        lines = Lines(sys.stdout, sys.stderr)
+        await lines.run(Client(api, lines, agent), session_id, read_lines(sys.stdin.fileno()))
     finally:
         await api.close()
     return 0
 
 
-async def _on_screen(url: str, user: str, session_id: str | None, *, color: bool) -> int:
+async def _on_screen(url: str, user: str, session_id: str | None, agent: str | None, *, color: bool) -> int:
     from chat.terminal.commands import show_sessions
     from chat.terminal.screen import Screen  # a pipe needs none of what it loads
 
     screen = Screen(color=color)
     api = Api(url, user, lambda: screen.suspended(_ask_password))
-    client = Client(api, screen)
+    client = Client(api, screen, agent)
     try:
         await _sign_in(api)
         screen.tell(f"{user} at {api.url}")
@@ -113,4 +114,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add_arguments(parser)
     parser.add_argument("--no-color", action="store_true", help="no colours")
     given = parser.parse_args(arguments)
-    return chat(given.url, given.user, given.session, color=not given.no_color and not os.environ.get("NO_COLOR"))
+    color = not given.no_color and not os.environ.get("NO_COLOR")
+    return chat(given.url, given.user, given.session, given.agent, color=color)

@@ -1,10 +1,11 @@
 """The fold: from the frames of one session to what is shown of it. No socket, no screen, no clock."""
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
-Row = dict[str, Any]
-Kind = Literal["user", "answer", "notice", "error"]
+from chat.terminal.calls import Row, answer_line, call_line, is_settled, question_line
+
+Kind = Literal["user", "answer", "tool", "question", "notice", "error"]
 
 OPEN = frozenset({"queued", "running", "interrupted"})
 
@@ -35,6 +36,8 @@ class Talk:
     items: list[Item] = field(default_factory=list)
     runs: dict[str, Row] = field(default_factory=dict)
     newest_run_id: str | None = None
+    calls: dict[str, Row] = field(default_factory=dict)  # of tools, under way or waiting: `tool_call` and `run_id`
+    questions: dict[str, Row] = field(default_factory=dict)  # that are open, the oldest first
     _by_id: dict[str, Item] = field(default_factory=dict)
 
     @classmethod
@@ -87,6 +90,8 @@ class Talk:
                 self._ended(fact, data)
         elif noun == "interrupt" and "status" in data:
             self._interrupt(data)
+        elif noun == "tool" and "tool_call_id" in data:
+            self._call(data, frame["run_id"])
 
     def _add(self, item: Item) -> Item:
         self.items.append(item)
@@ -108,6 +113,9 @@ class Talk:
 
     def _message(self, data: Row) -> None:
         item = self._by_id.get(data["message_id"])
+        if "tool_call" in data["data"]:
+            self._call(data["data"]["tool_call"], data["run_id"])
+            return
         if data["deleted_at"]:
             self._discard(data["message_id"], "removed")
             return
@@ -143,6 +151,8 @@ class Talk:
         elif fact == "failed" and not any(i.run_id == run_id and i.kind == "error" for i in self.items):
             error = data["error"] or {"message": "the answer failed"}
             self._note(f"{error['message']} (/retry tries again)", "error", run_id)
+        for call_id in [one for one, row in self.calls.items() if row["run_id"] == run_id and fact != "restarted"]:
+            del self.calls[call_id]
         # A draft that no message took the place of is void once its run has ended.
         for item in self.items:
             if item.run_id == run_id and not item.done:
@@ -159,9 +169,25 @@ class Talk:
         item.discarded = True
         return True
 
+    def _call(self, data: Row, run_id: str | None) -> None:
+        """A call is on the page when it has come to something: a line that stands there would tell what was once so."""
+        call_id = data["tool_call_id"]
+        if not is_settled(data):
+            if call_id not in self._by_id:
+                self.calls[call_id] = data | {"run_id": run_id}
+            return
+        self.calls.pop(call_id, None)
+        if call_id not in self._by_id:
+            self._note(call_line(data), "tool", run_id, call_id)
+
     def _interrupt(self, data: Row) -> None:
-        if data["status"] == "open" and data["interrupt_id"] not in self._by_id:
-            self._note(f"the agent asks: {data['prompt']}", "notice", data["run_id"], data["interrupt_id"])
+        question_id = data["interrupt_id"]
+        if data["status"] == "open":
+            self.questions[question_id] = data
+            if question_id not in self._by_id:
+                self._note(question_line(data), "question", data["run_id"], question_id)
+        elif self.questions.pop(question_id, None):
+            self._note(answer_line(data), run_id=data["run_id"])
 
 
 def _kind(message: Row) -> Kind:

@@ -75,6 +75,32 @@ def run(status: str, run_id: str = "run-1", **changed: Any) -> Row:
     return row | changed
 
 
+def tool_call(status: str, tool_call_id: str = "c1", run_id: str = "run-1", **changed: Any) -> Row:
+    """The message that shows a call of a tool."""
+    args = {"order_id": "1001"}
+    call = {"tool_call_id": tool_call_id, "tool": "cancel_order", "args": args, "status": status, "access": "write"}
+    row = message(tool_call_id, "", "tool", run_id=run_id, category="agent")
+    return row | {"data": {"tool_call": call | changed}}
+
+
+def interrupt(prompt: str, reason: str = "question", interrupt_id: str = "i1", **changed: Any) -> Row:
+    row: Row = {
+        "interrupt_id": interrupt_id,
+        "session_id": SESSION,
+        "run_id": "run-1",
+        "reason": reason,
+        "prompt": prompt,
+        "payload": {},
+        "answer_schema": {},
+        "status": "open",
+        "answer": None,
+        "resolved_by": None,
+        "expires_at": None,
+        "created_at": AT,
+    }
+    return row | changed
+
+
 def delta(message_id: str, offset: int, text: str, run_id: str = "run-1", session_id: str = SESSION) -> Row:
     data: Row = {"message_id": message_id, "attempt": 1, "offset": offset, "text": text}
     if offset == 0:

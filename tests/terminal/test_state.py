@@ -1,7 +1,7 @@
 """The fold, without a socket: frames in, what is shown out."""
 
 from chat.terminal.state import Item, Talk
-from tests.terminal.frames import SESSION, delta, frame, message, run, session
+from tests.terminal.frames import SESSION, delta, frame, interrupt, message, run, session
 
 
 def talk(*frames: dict) -> Talk:
@@ -135,7 +135,7 @@ def test_the_run_to_stop_is_the_one_under_way_else_the_first_that_waits() -> Non
 
 
 def test_a_page_load_is_the_state_of_the_snapshot() -> None:
-    asked = {"interrupt_id": "i1", "run_id": "run-1", "status": "open", "prompt": "Delete it?"}
+    asked = interrupt("Delete it?")
     snapshot = session(last_seq=7, title="Disk") | {
         "messages": [message("m1", "hello", "user"), message("a1", "hi")],
         "runs": [run("running", "r9")],
@@ -143,7 +143,7 @@ def test_a_page_load_is_the_state_of_the_snapshot() -> None:
     }
     told = Talk.of(snapshot)
     told.fold(frame("interrupt.opened", 8, asked))
-    assert (told.title, told.last_seq, shown(told)) == ("Disk", 8, ["hello", "hi", "the agent asks: Delete it?"])
+    assert (told.title, told.last_seq, shown(told)) == ("Disk", 8, ["hello", "hi", "Delete it?"])
     assert told.active_run is not None
 
 

@@ -164,9 +164,10 @@ def _wish_of(prompt: Prompt) -> Wish | None:
 
 
 def _announcement(wish: Wish) -> str:
+    names = " and ".join(f"`{name}`" for name in wish.tools)
     if wish.calls:
-        return f"I call `{wish.tool.name}`, because you named it."
-    return f"For `{wish.tool.name}` I need {' and '.join(f'`{name}`' for name in wish.missing)}.\n\n{_ABOUT}"
+        return f"I call {names}, because you asked for it."
+    return f"For {names} I need {' and '.join(f'`{name}`' for name in wish.missing)}.\n\n{_ABOUT}"
 
 
 def answer_to(prompt: Prompt) -> str:

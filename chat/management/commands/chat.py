@@ -20,7 +20,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         color = not options["no_color"] and not os.environ.get("NO_COLOR")
-        sys.exit(start.chat(options["url"], options["user"], options["session"], color=color))
+        sys.exit(start.chat(options["url"], options["user"], options["session"], options["agent"], color=color))
 
 
 def _own_url() -> str:
