@@ -196,9 +196,11 @@ class Runtime:
 
     def _keep_lease(self) -> None:
         from workers.sweep import sweep_forever
+        from workers.tools.announced import announce
 
         while self.worker_id is None:
             try:
+                announce()
                 now = time.monotonic()
                 self.worker_id, self._renewed_at = workers.register_worker(NAME), now
             except Error as problem:

@@ -12,12 +12,13 @@ from django.db import InterfaceError
 
 from chat.actions import attempts, runs, workers
 from chat.errors import Fenced
-from chat.models import Message, Run, Worker
+from chat.models import Message, Run, Tool, Worker
 from tests.inside import WAIT_S, Talk, new_talk, rung, stopped_at
 from tests.processes import eventually
 from tests.workers.process import LOST, forget_publishers
 from workers import runtime as runtime_module
 from workers.runtime import Runtime
+from workers.tools import load_tools
 
 SPENT = attempts.Spending("demo", 1, 1)
 
@@ -56,6 +57,14 @@ def wait_for_its_threads(runtime: Runtime) -> None:
         task.cancel()
     loop.run_until_complete(asyncio.sleep(0.01))
     loop.close()
+
+
+def test_it_tells_at_its_start_what_tools_it_has(process: Runtime) -> None:
+    process.start()
+    eventually(lambda: process.worker_id is not None, "a worker that is registered")
+    told = {tool.name: tool for tool in Tool.objects.all()}
+    assert set(told) == set(load_tools())
+    assert told["cancel_order"].needs_approval and told["cancel_order"].args_schema["required"] == ["order_id"]
 
 
 def test_a_process_answers_what_waits_with_and_without_a_doorbell(talk: Talk, process: Runtime) -> None:

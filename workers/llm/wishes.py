@@ -25,7 +25,12 @@ _ALSO_SAID = {
     "human": {"person", "peopl", "somebody", "someon", "colleagu", "staff"},
     "ask": {"talk", "speak"},
 }
-_ALSO_SAID_OF_AN_ID = {"track": {"wher"}, "statu": {"what", "how"}}
+_ALSO_SAID_OF_AN_ID = {
+    "track": {"wher"},
+    "statu": {"what", "how"},
+    "apply": {"giv", "tak", "add", "grant", "give", "take"},
+    "discount": {"off"},
+}
 _FREE_TEXT = {"question", "text", "query", "message", "prompt", "reason"}
 
 
@@ -70,11 +75,11 @@ def _named_in(asked: str, tools: Iterable[ToolSpec]) -> ToolSpec | None:
     said = {_stem(word) for word in _WORD.findall(asked)}
     tables = (_ALSO_SAID, _ALSO_SAID_OF_AN_ID) if _ids_in(asked) else (_ALSO_SAID,)
     also = {word for table in tables for word, others in table.items() if others & said}
-    best: tuple[int, ToolSpec] | None = None
+    best: tuple[tuple[int, int], ToolSpec] | None = None
     for tool in tools:
         words = _words_of(tool.name)
         if words and words <= said | also:
-            weight = 2 * len(words & said) + len(words - said)
+            weight = -len(words - said), len(words)  # its own words count more than others in their place
             if best is None or weight > best[0]:
                 best = weight, tool
     return best[1] if best else None
@@ -138,7 +143,8 @@ def _arguments(asked: str, tool: ToolSpec) -> tuple[list[dict[str, Any]], list[s
     required = list(tool.args_schema.get("required") or ())
     ids = _ids_in(asked)
     wants_ids = [name for name, schema in properties.items() if _is_id(schema) and "percent" not in name]
-    if len(wants_ids) == 1 and len(ids) > 1 and wants_ids[0] not in _FREE_TEXT:
+    lacks_none = not any("percent" in name for name in properties) or _PERCENT.search(asked)
+    if len(wants_ids) == 1 and len(ids) > 1 and lacks_none and wants_ids[0] not in _FREE_TEXT:
         sets = [_one_set(asked, properties, [one]) for one in ids]
     else:
         sets = [_one_set(asked, properties, ids)]
@@ -172,7 +178,7 @@ def _one_set(asked: str, properties: dict[str, Any], ids: Iterable[str]) -> dict
                 args[name] = asked.strip()
             elif left:
                 noun = name.removesuffix("_id")
-                named = [one for one in left if re.search(rf"{noun}s?\s+#?{re.escape(one)}\b", asked)]
+                named = [one for one in left if re.search(rf"{noun}s?\s+#?{re.escape(one)}\b", asked, re.I)]
                 args[name] = named[0] if named else left[0]
                 left.remove(args[name])
     return args

@@ -15,7 +15,7 @@ from workers.tools.base import Tool
 log = logging.getLogger(__name__)
 
 GROUP = "chat.tools"
-OWN = ("workers.tools.people",)  # the modules whose tools come with this server
+OWN = ("workers.tools.people", "workers.tools.shop")  # the modules whose tools come with this server
 
 
 @cache

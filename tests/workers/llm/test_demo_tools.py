@@ -8,6 +8,7 @@ import pytest
 from tests.workers.scripted import read
 from workers.llm import open_llm
 from workers.llm.base import Called, Limits, Piece, Prompt, Returned, Said, Stopped, Text, ToolCall, ToolSpec
+from workers.tools import load_tools
 
 
 def tool(name: str, *required: str, **properties: str | list[str]) -> ToolSpec:
@@ -52,6 +53,64 @@ async def test_a_tool_is_called_when_its_name_was_said(asked: str, calls: list[t
     pieces = await answer(asked)
     assert calls_in(pieces) == calls
     assert Stopped("tools" if calls else "end") in pieces
+
+
+SHOP = ("get_order_status", "get_tracking_info", "cancel_order", "apply_discount", "ask_human")
+
+
+@pytest.mark.parametrize(
+    ("asked", "calls"),
+    [
+        ("Cancel order 1001, please.", [("cancel_order", {"order_id": "1001"})]),
+        ("@support cancel #1001: order by mistake", [("cancel_order", {"order_id": "1001"})]),
+        (
+            "cancel orders 1001 and 1004",
+            [("cancel_order", {"order_id": "1001"}), ("cancel_order", {"order_id": "1004"})],
+        ),
+        ("Where is order 1002?", [("get_tracking_info", {"order_id": "1002"})]),
+        ("has the parcel of order 1003 arrived", [("get_tracking_info", {"order_id": "1003"})]),
+        ("What is the tracking number of order 1002?", [("get_tracking_info", {"order_id": "1002"})]),
+        ("What about order 1005?", [("get_order_status", {"order_id": "1005"})]),
+        ("apply a 10 % discount to order 1004", [("apply_discount", {"order_id": "1004", "percent": 10})]),
+        ("Take 15 percent off order #1004", [("apply_discount", {"order_id": "1004", "percent": 15})]),
+        ("apply discount 25 to order 1004", [("apply_discount", {"order_id": "1004", "percent": 25})]),
+        (
+            "Give orders 1004 and 1006 20% discount",
+            [
+                ("apply_discount", {"order_id": "1004", "percent": 20}),
+                ("apply_discount", {"order_id": "1006", "percent": 20}),
+            ],
+        ),
+        (
+            "Where is order 1002, and cancel order 1001. Thanks!",
+            [("get_tracking_info", {"order_id": "1002"}), ("cancel_order", {"order_id": "1001"})],
+        ),
+        ("Ask a human whether it rains", [("ask_human", {"question": "Ask a human whether it rains"})]),
+        ('Ask somebody "Shall we wait?"', [("ask_human", {"question": "Shall we wait?"})]),
+        ("Where is the meeting?", []),
+        ("What can you do?", []),
+        ("I cancelled my holiday", []),
+        ("hello", []),
+    ],
+)
+async def test_the_shops_tools_are_called_as_people_ask_for_them(asked: str, calls: list[tuple[str, Any]]) -> None:
+    specs = tuple(one.spec for name, one in load_tools().items() if name in SHOP)
+    pieces = await read(
+        open_llm("demo?tokens_per_s=0&first_token_ms=0", Limits()), Prompt("", (Said("user", asked),), specs)
+    )
+    assert calls_in(pieces) == calls
+    for piece in pieces:
+        if isinstance(piece, ToolCall):
+            load_tools()[piece.tool].read_args(piece.args_json)
+
+
+async def test_a_result_that_is_an_object_is_told_in_words() -> None:
+    call = ToolCall("demo-1", "cancel_order", "{}")
+    result = {"order_id": "1001", "status": "cancelled", "refund_usd": 78.5, "items": [{"name": "Mug", "quantity": 2}]}
+    pieces = await answer(
+        "cancel order 1001", Called("", (call,)), Returned("demo-1", "cancel_order", json.dumps(result))
+    )
+    assert "order 1001, status cancelled, refund 78.50 USD, items: 2 × Mug." in text_of(pieces)
 
 
 async def test_what_is_missing_is_asked_for() -> None:
