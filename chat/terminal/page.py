@@ -25,6 +25,7 @@ class Page:
         self._writing = ""  # the id of the message being written
         self._handed_out = ""  # its whole lines
         self._headed = False
+        self._is_in_calls = False  # lines about calls stand together
 
     def start(self) -> list[Line]:
         """The first lines of an opened session: its newest messages."""
@@ -44,7 +45,12 @@ class Page:
         while self._at < len(items):
             item = items[self._at]
             if item.id not in self._told:
-                lines += self._write(item)
+                written = self._write(item)
+                if written and self._is_in_calls and item.kind != "tool":
+                    lines.append([])
+                if written:
+                    self._is_in_calls = item.kind == "tool"
+                lines += written
                 if not item.done:
                     break
                 self._told.add(item.id)
@@ -81,7 +87,8 @@ class Page:
             self.tail = opening + _body(item, tail, first=not self._handed_out)
         if item.done:
             lines += [[("note", f"  · {plain_line(item.remark)}")]] if item.remark else []
-            lines.append([])
+            if item.kind != "tool":
+                lines.append([])
         return lines
 
     def _withdraw(self, item: Item) -> list[Line]:

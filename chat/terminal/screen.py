@@ -255,6 +255,7 @@ class Screen:
             task = asyncio.get_running_loop().create_task(obey(line, self._client, self, self._meant_for))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+        self._has_begun = False  # what empties the input tells nobody
         return False  # empty the input
 
     def _keys(self) -> KeyBindings:
@@ -276,6 +277,7 @@ class Screen:
                 return
             if event.current_buffer.text:
                 event.current_buffer.reset()
+                self._has_begun = False
             else:
                 self.tell("Ctrl-D leaves")
 

@@ -29,6 +29,7 @@ class Room:
         self.drafts: dict[str, Row] = {}
         self.followers: set[ServerConnection] = set()
         self.by_key: dict[str, Row] = {}
+        self.asked: dict[str, tuple[Row, asyncio.Future[Row]]] = {}  # open questions, and their answers
         self.oldest_kept = 1
 
     async def event(self, type: str, data: Row, run_id: str | None = None) -> None:
@@ -46,6 +47,23 @@ class Room:
         draft["data"]["text"] += text
         await self.tell(delta(message_id, offset, text, run_id, self.session_id))
 
+    async def ask(self, question: Row, run_id: str) -> Row:
+        """Let a run ask people, and wait for the answer."""
+        question = question | {"run_id": run_id}
+        answer = asyncio.get_running_loop().create_future()
+        self.asked[question["interrupt_id"]] = question, answer
+        await self.event("interrupt.opened", question, run_id)
+        await self.event("run.interrupted", run("interrupted", run_id), run_id)
+        given: Row = await answer
+        await self.event("run.queued", run("queued", run_id), run_id)
+        return given
+
+    async def settle(self, interrupt_id: str, status: str = "resolved", answer: Row | None = None) -> None:
+        question, waiting = self.asked.pop(interrupt_id)
+        row = question | {"status": status, "answer": answer}
+        await self.event("interrupt.resolved", row, question["run_id"])
+        waiting.set_result(answer or {})
+
     async def tell(self, told: Row) -> None:
         for socket in list(self.followers):
             with suppress(ConnectionClosed):
@@ -57,8 +75,9 @@ class Room:
     def snapshot(self) -> Row:
         rows = {f["data"]["message_id"]: f["data"] for f in self.log if f["type"].startswith("message.")}
         runs = {f["data"]["run_id"]: f["data"] for f in self.log if f["type"].startswith("run.")}
-        still = [row for row in runs.values() if row["status"] in {"queued", "running"}]
-        return self.row() | {"messages": list(rows.values()), "runs": still, "interrupts": []}
+        still = [row for row in runs.values() if row["status"] in {"queued", "running", "interrupted"}]
+        asked = [question for question, _ in self.asked.values()]
+        return self.row() | {"messages": list(rows.values()), "runs": still, "interrupts": asked}
 
 
 class ScriptedServer:
@@ -251,6 +270,13 @@ class ScriptedServer:
             self._tasks.add(asyncio.create_task(self.answer(room, row, run_id)))
         elif name == "run.cancel":
             await reply("ok", {"run_id": data["run_id"], "status": "cancelled"})
+        elif name == "interrupt.resolve":
+            room = next((one for one in self.rooms.values() if data["interrupt_id"] in one.asked), None)
+            if room is None:
+                await reply("error", _error("already_resolved", "This was already answered.")["error"])
+                return
+            await room.settle(data["interrupt_id"], answer=data["answer"])
+            await reply("ok", {"interrupt_id": data["interrupt_id"], "run_id": "run-1"})
         else:
             await reply("error", _error("not_found", "There is no such thing.")["error"])
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests.terminal.frames import Row, run
+from tests.terminal.frames import Row, interrupt, run, tool_call
 from tests.terminal.server import PASSWORD, Room, ScriptedServer, answer_with
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(60)]
@@ -163,3 +163,85 @@ async def test_the_address_is_that_of_the_stack_that_runs_on_this_folder(tmp_pat
         (tmp_path / "run").mkdir()
         (tmp_path / "run" / "env").write_text(f"PORT={server.port}\nREDIS_URL=redis://127.0.0.1:1/0\n")
         assert await talk("", "hello\n", data_dir=tmp_path, way=MANAGE) == (0, "you said hello\n", "")
+
+
+# --- questions --------------------------------------------------------------------------------------------------------
+
+APPROVAL = interrupt("Cancel it?", "approval", payload={"tool": "cancel_order", "args": {"order_id": "1001"}})
+ASKED = """Cancel it?
+  cancel_order({"order_id": "1001"})
+  (y approves, n or n REASON refuses, e edits the arguments first)
+"""
+
+
+async def asks_first(room: Room, asked: Row, run_id: str) -> None:
+    if asked["content"] != "cancel":
+        await answer_with(room, run_id, ["you said ", asked["content"]])
+        return
+    await room.event("message.created", tool_call("waiting", run_id=run_id), run_id)
+    answer = await room.ask(APPROVAL, run_id)
+    await room.event("message.updated", tool_call("returned" if answer["approved"] else "refused"), run_id)
+    await answer_with(room, run_id, ["done" if answer["approved"] else f"not done: {answer.get('reason')}"])
+
+
+@pytest.mark.parametrize(
+    ("line", "answer", "out"),
+    [
+        ("y", {"approved": True}, "done"),
+        ("n too late", {"approved": False, "reason": "too late"}, "not done: too late"),
+    ],
+)
+async def test_the_line_after_a_question_answers_it(line: str, answer: Row, out: str) -> None:
+    async with ScriptedServer() as server:
+        server.answer = asks_first
+        ended = await talk(server.url, f"cancel\n{line}\nmore\n")
+        assert ended == (0, f"{out}\nyou said more\n", ASKED)
+        assert [c["data"]["answer"] for c in server.commands if c["type"] == "interrupt.resolve"] == [answer]
+
+
+@pytest.mark.parametrize(("said", "why"), [("cancel\nyes, please\n", "is no answer"), ("cancel\n", "no line left")])
+async def test_a_question_that_no_line_answers_is_an_error_and_never_a_yes(said: str, why: str) -> None:
+    async with ScriptedServer() as server:
+        server.answer = asks_first
+        ended = await talk(server.url, said)
+        assert (ended.code, ended.out) == (1, "")
+        assert ended.err.startswith(ASKED) and why in ended.err
+        assert not [c for c in server.commands if c["type"] == "interrupt.resolve"]
+
+
+async def test_it_goes_on_when_somebody_else_answers_and_keeps_the_next_line() -> None:
+    async with ScriptedServer() as server:
+        server.answer = asks_first
+        process = await start(server.url)
+        assert process.stdin and process.stdout and process.stderr
+        process.stdin.write(b"cancel\n")
+        assert await asyncio.wait_for(process.stderr.readline(), 20) == b"Cancel it?\n"
+        (room,) = server.rooms.values()
+        await room.settle("i1", answer={"approved": False})
+        assert await asyncio.wait_for(process.stdout.readline(), 20) == b"not done: None\n"
+        process.stdin.write(b"hello\n")
+        process.stdin.close()
+        assert await asyncio.wait_for(process.stdout.readline(), 20) == b"you said hello\n"
+        assert await asyncio.wait_for(process.wait(), 20) == 0
+
+
+async def test_an_answer_that_comes_too_late_is_no_error() -> None:
+    async with ScriptedServer() as server:
+        server.answer = asks_first
+        server.errors["interrupt.resolve"] = [{"code": "expired", "message": "Too late.", "temporary": False}]
+        process = await start(server.url)
+        assert process.stdin and process.stdout and process.stderr
+        process.stdin.write(b"cancel\ny\n")
+        while not [c for c in server.commands if c["type"] == "interrupt.resolve"]:
+            await asyncio.sleep(0.01)
+        (room,) = server.rooms.values()
+        await room.settle("i1", "expired", {"approved": False})
+        process.stdin.close()
+        assert await asyncio.wait_for(process.stdout.readline(), 20) == b"not done: None\n"
+        assert await asyncio.wait_for(process.wait(), 20) == 0
+
+
+async def test_a_new_session_is_with_the_agent_that_was_named() -> None:
+    async with ScriptedServer() as server:
+        assert (await talk(server.url, "hello\n", "--agent", "support")).code == 0
+        assert ("POST", "/api/sessions/", {"agent": "support"}) in server.requests

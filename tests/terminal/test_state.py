@@ -1,7 +1,7 @@
 """The fold, without a socket: frames in, what is shown out."""
 
 from chat.terminal.state import Item, Talk
-from tests.terminal.frames import SESSION, delta, frame, interrupt, message, run, session
+from tests.terminal.frames import SESSION, delta, frame, interrupt, message, run, session, tool_call
 
 
 def talk(*frames: dict) -> Talk:
@@ -149,3 +149,58 @@ def test_a_page_load_is_the_state_of_the_snapshot() -> None:
 
 def test_the_title_follows_the_session() -> None:
     assert talk(frame("session.updated", 1, session(title="New title"))).title == "New title"
+
+
+# --- tool calls and questions -----------------------------------------------------------------------------------------
+
+
+def call_frames(*statuses: str) -> list[dict]:
+    kinds = ["message.created"] + ["message.updated"] * (len(statuses) - 1)
+    return [
+        frame(kind, seq, tool_call(status)) for seq, (kind, status) in enumerate(zip(kinds, statuses, strict=True), 4)
+    ]
+
+
+def test_a_call_is_on_the_page_once_it_has_come_to_something() -> None:
+    told = talk(ASKED, QUEUED, STARTED, *call_frames("waiting", "called"))
+    assert shown(told) == ["hello"] and told.calls["c1"]["status"] == "called"
+    told.fold(frame("message.updated", 6, tool_call("returned", duration_s=0.5)))
+    told.fold(frame("tool.returned", 7, tool_call("returned", duration_s=0.5)["data"]["tool_call"], run_id="run-1"))
+    assert shown(told) == ["hello", '✓ cancel_order(order_id="1001") · 0.50 s']
+    assert not told.calls
+
+
+def test_a_call_under_way_is_forgotten_when_its_run_ends() -> None:
+    told = talk(ASKED, QUEUED, STARTED, *call_frames("called"))
+    told.fold(frame("run.cancelled", 5, run("cancelled")))
+    assert not told.calls
+
+
+def test_a_question_is_open_until_somebody_or_time_has_settled_it() -> None:
+    asked = interrupt("Cancel order 1001?", "approval")
+    told = talk(ASKED, frame("interrupt.opened", 2, asked))
+    assert list(told.questions) == ["i1"]
+    for seq, (changed, line) in enumerate(
+        (
+            ({"status": "resolved", "answer": {"approved": True}}, "approved"),
+            ({"status": "resolved", "answer": {"approved": True, "args": {}}}, "approved, with other arguments"),
+            ({"status": "resolved", "answer": {"approved": False, "reason": "No!"}}, "refused: No!"),
+            ({"status": "resolved", "answer": {"text": "Because"}}, "answered: Because"),
+            ({"status": "expired"}, "nobody answered in time"),
+            ({"status": "withdrawn"}, "the question was withdrawn"),
+        )
+    ):
+        told = talk(ASKED, frame("interrupt.opened", 2, asked))
+        told.fold(frame("interrupt.resolved", 3 + seq, asked | changed))
+        assert (shown(told)[-1], told.questions) == (line, {})
+
+
+def test_a_page_load_knows_the_calls_under_way_and_the_questions() -> None:
+    snapshot = session(last_seq=7) | {
+        "messages": [message("m1", "hello", "user"), tool_call("waiting"), tool_call("refused", "c2")],
+        "runs": [run("interrupted")],
+        "interrupts": [interrupt("Cancel order 1001?", "approval")],
+    }
+    told = Talk.of(snapshot)
+    assert (list(told.calls), list(told.questions)) == (["c1"], ["i1"])
+    assert shown(told) == ["hello", '✗ cancel_order(order_id="1001") · refused', "Cancel order 1001?"]
