@@ -190,6 +190,13 @@ COLORS = {
     "interrupted": "warning",
     "succeeded": "success",
     "failed": "danger",
+    "open": "warning",
+    "waiting": "warning",
+    "unknown": "danger",
+    "called": "primary",
+    "returned": "success",
+    "resolved": "success",
+    "refused": "danger",
     "cancelled": "default",
 }
 

@@ -17,12 +17,24 @@ from unfold.contrib.filters.admin import (
 
 from chat.actions import runs as actions
 from chat.actions.audit import record_look
-from chat.admin.base import AlreadySo, Dates, ReadOnly, found_users, linked, linked_id, operator, status_column, visit
+from chat.admin.base import (
+    AlreadySo,
+    Dates,
+    ReadOnly,
+    found_users,
+    linked,
+    linked_id,
+    list_of,
+    operator,
+    status_column,
+    visit,
+)
 from chat.admin.site import relay, site
-from chat.models import ChatSession, Event, Message, Run, Usage
+from chat.models import ChatSession, Event, Message, Run, ToolCall, Usage
 
 SHOWN_CHARS = 2000  # of each message that was read
 SHOWN_LINES = 200
+SHOWN_CALLS = 100  # of tools, and questions about them
 
 
 @dataclass
@@ -130,6 +142,11 @@ class Runs(ReadOnly):
             Message.objects.filter(pk__in=[row.answer_id] if row.answer_id else []).values_list("pk", flat=True).first()
         )
         shown["answer"] = linked_id(Message, answer)
+        if request.user.has_perm("chat.view_toolcall"):
+            calls = row.tool_calls.in_order()[:SHOWN_CALLS]
+            shown |= {"tool_calls": calls, "all_tool_calls": list_of(ToolCall, run__id__exact=row.pk)}
+        if request.user.has_perm("chat.view_interrupt"):
+            shown["interrupts"] = row.interrupts.select_related("resolved_by").order_by("created_at")[:SHOWN_CALLS]
         if request.user.has_perm("chat.view_message"):
             shown |= _what_was_read(row)
         return shown

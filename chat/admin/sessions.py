@@ -20,7 +20,7 @@ from chat.actions import sessions as actions
 from chat.actions.audit import record_look, record_watching
 from chat.admin.base import AlreadySo, Dates, ReadOnly, found_users, linked, list_of, operator, status_column, visit
 from chat.admin.site import site
-from chat.models import ChatSession, Member, Message, Run
+from chat.models import ChatSession, Interrupt, Member, Message, Run, ToolCall
 
 SHOWN = 50  # of the messages, runs and members of a session, on its page
 SHOWN_CHARS = 2000  # of a message there
@@ -125,6 +125,12 @@ class Sessions(ReadOnly):
         if request.user.has_perm("chat.view_run"):
             runs = row.runs.select_related("user").defer("read", "checkpoint").order_by("-position")
             shown |= {"runs": runs[:SHOWN], "all_runs": list_of(Run, session__id__exact=row.pk)}
+        if request.user.has_perm("chat.view_toolcall"):
+            calls = row.tool_calls.order_by("-created_at", "-step", "-index")[:SHOWN]
+            shown |= {"tool_calls": calls, "all_tool_calls": list_of(ToolCall, session__id__exact=row.pk)}
+        if request.user.has_perm("chat.view_interrupt"):
+            asked = row.interrupts.select_related("resolved_by").order_by("-created_at")[:SHOWN]
+            shown |= {"interrupts": asked, "all_interrupts": list_of(Interrupt, session__id__exact=row.pk)}
         if _may_watch(request):
             shown |= _live(row.pk)
         return shown

@@ -25,7 +25,8 @@ from chat.models import User
 from chat.protocol import Frame
 
 THREADS = 2
-ORDER = ["ChatSession", "Run", "Message", "Member", "Agent", "Usage", "Worker", "User", "ApiKey", "AuditEntry", "Group"]
+ORDER = ["ChatSession", "Run", "Interrupt", "ToolCall", "Message", "Member", "Agent", "Tool", "Usage", "Worker"]
+ORDER += ["User", "ApiKey", "AuditEntry", "Order", "Group"]
 
 _caused: ContextVar[list[tuple[UUID, list[Frame]]]] = ContextVar("caused")
 

@@ -10,10 +10,26 @@ from django.contrib.auth.models import Group
 from django.contrib.contenttypes.models import ContentType
 from django.utils import timezone
 
-from chat.models import Agent, ApiKey, AuditEntry, ChatSession, Member, Message, Run, Usage, User, Worker
+from chat.models import (
+    Agent,
+    ApiKey,
+    AuditEntry,
+    ChatSession,
+    Interrupt,
+    Member,
+    Message,
+    Order,
+    Run,
+    Tool,
+    ToolCall,
+    Usage,
+    User,
+    Worker,
+)
 from tests.admin.conftest import Browser, counted
 
 NOUNS = "chatsession run message member agent usage worker user apikey auditentry".split()  # noqa: SIM905
+NOUNS += "toolcall interrupt tool order".split()  # noqa: SIM905
 LISTS = [*(f"chat/{noun}" for noun in NOUNS), "auth/group"]
 
 
@@ -27,8 +43,10 @@ def fill(count: int, sessions: int | None = None) -> ChatSession:
     Group.objects.bulk_create(Group(name=f"{tag}-{n}") for n in range(count))
     made = [ChatSession(title=f"{tag} {n}", agent=agents[n], last_seq=4 * count) for n in range(sessions or count)]
     talks = ChatSession.objects.bulk_create(made)
-    tables: list[list[Any]] = [[] for _ in range(6)]
-    said, runs, members, keys, trail, spent = tables
+    Tool.objects.bulk_create(Tool(name=f"t{tag}-{n}", access="read", effect="pure") for n in range(count))
+    Order.objects.bulk_create(Order(id=f"{tag}-{n}", customer="Somebody", total=n) for n in range(count))
+    tables: list[list[Any]] = [[] for _ in range(8)]
+    said, runs, members, keys, trail, spent, calls, asked = tables
     for n in range(count):
         talk, user = talks[n % len(talks)], users[n]
         members.append(Member(session=talk, user=user, role="owner"))
@@ -41,6 +59,11 @@ def fill(count: int, sessions: int | None = None) -> ChatSession:
         open_run = Run(session=talk, message=ask, user=user, agent=agents[n], position=4 * n + 3, status="queued")
         runs.append(open_run)
         spent.append(Usage(run=run, attempt=1, llm=f"llm-{n}", input_tokens=1, output_tokens=2))
+        call = ToolCall(session=talk, run=run, step=n, index=0, call_id="1", tool="look", effect="pure", access="read")
+        call.args_json, call.status, call.result, call.text = "{}", "returned", {"n": n}, "Seen. " * 40
+        calls.append(call)
+        asked.append(Interrupt(session=talk, run=run, tool_call=call, reason="question", prompt="Why? " * 40))
+        asked[-1].resolved_by = user
         keys.append(ApiKey(user=user, name=f"{n}", start="ck_1", digest=uuid4().hex))
         trail.append(AuditEntry.of(user, talk.pk, "session", "/", "127.0.0.1"))
     for rows in tables:
@@ -68,7 +91,8 @@ def test_each_row_asks_as_often_with_300_that_belong_to_it_as_with_3(
     olga: Browser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: dict[int, dict[str, int]] = {}
-    ContentType.objects.get_for_models(ChatSession, Run, Message, Worker, User, Member)  # Django asks once a process
+    models = (ChatSession, Run, Message, Worker, User, Member, ToolCall, Interrupt)
+    ContentType.objects.get_for_models(*models)  # Django asks once a process
     for count in (3, 300):
         session = fill(count, sessions=1)
         said = Message.objects.filter(session=session)
@@ -78,7 +102,11 @@ def test_each_row_asks_as_often_with_300_that_belong_to_it_as_with_3(
         worker = run.worker
         Run.objects.filter(session=session).update(worker=worker)
         asked[count] = {}
-        for row in (session, run, said.first(), worker, run.user, Member.objects.get(user=run.user)):
+        ToolCall.objects.filter(session=session).update(run=run)
+        call = ToolCall.objects.filter(session=session).first()
+        Interrupt.objects.filter(session=session).update(run=run, tool_call=call)
+        of_a_run = (call, call.interrupts.first())
+        for row in (session, run, said.first(), worker, run.user, Member.objects.get(user=run.user), *of_a_run):
             with counted(monkeypatch) as statements:
                 page = olga.get(f"/admin/chat/{row._meta.model_name}/{row.pk}/change/")
             asked[count][str(row._meta.model_name)] = len(statements)

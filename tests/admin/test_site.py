@@ -22,6 +22,7 @@ from tests.chat.test_consumers import Socket
 from tests.inside import WAIT_S, Talk
 
 NOUNS = ("chatsession", "run", "message", "member", "agent", "usage", "worker", "user", "apikey", "auditentry")
+NOUNS += ("toolcall", "interrupt", "tool", "order")
 Staff = Callable[..., Browser]
 
 

@@ -1,5 +1,7 @@
 """Tool calls and questions in words, and what counts as an answer."""
 
+from typing import Any
+
 import pytest
 
 from chat.terminal.calls import NoAnswer, call_line, question_line, read_answer, read_args
@@ -11,7 +13,7 @@ CHOICE = interrupt("Which?", "choice", payload={"choices": ["refund", "replace",
 QUESTION = interrupt("Why?")
 
 
-def line(status: str, **changed: object) -> str:
+def line(status: str, **changed: Any) -> str:
     call: Row = tool_call(status, **changed)["data"]["tool_call"]
     return call_line(call)
 
