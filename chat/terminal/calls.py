@@ -65,9 +65,9 @@ def question_line(question: Row) -> str:
     return "\n".join(lines)
 
 
-def how_to_answer(question: Row) -> str:
+def how_to_answer(question: Row, *, on_screen: bool = False) -> str:
     if question["reason"] == "approval":
-        return "y approves, n or n REASON refuses, e edits the arguments first"
+        return "y approves, n or n REASON refuses" + (", e edits the arguments first" if on_screen else "")
     if question["reason"] == "choice":
         return "a number, or the words of a choice"
     return "the next line is the answer"

@@ -231,7 +231,7 @@ class Screen:
     def _asked(self) -> FormattedText:
         """How the open question can be answered."""
         question = self._client.question if self._client else None
-        return FormattedText([("class:question", f"  ? {how_to_answer(question)}")] if question else [])
+        return FormattedText([("class:question", f"  ? {how_to_answer(question, on_screen=True)}")] if question else [])
 
     def _status(self) -> FormattedText:
         if not self._client:

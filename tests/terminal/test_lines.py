@@ -170,7 +170,7 @@ async def test_the_address_is_that_of_the_stack_that_runs_on_this_folder(tmp_pat
 APPROVAL = interrupt("Cancel it?", "approval", payload={"tool": "cancel_order", "args": {"order_id": "1001"}})
 ASKED = """Cancel it?
   cancel_order({"order_id": "1001"})
-  (y approves, n or n REASON refuses, e edits the arguments first)
+  (y approves, n or n REASON refuses)
 """
 
 

@@ -60,3 +60,39 @@ async def test_a_session_is_gone_on_with_and_one_of_a_stranger_is_not_found(slow
     process = await start(slow.webs[0].url, str(uuid.uuid4()), user=ada.username, password="wrong")
     assert (await process.communicate(b"hello\n"))[0] == b""
     assert process.returncode == 1
+
+
+SAID = b"""cancel order 1001
+y
+Where is order 1002?
+cancel orders 1004 and 1006
+n not these
+n
+ask a human whether it rains
+It does not.
+"""
+
+
+async def test_support_cancels_an_order_that_was_approved_and_not_the_others(new_stack: NewStack) -> None:
+    stack = new_stack(env={"CHAT_LLM": "demo?tokens_per_s=0&first_token_ms=0"})
+    ada = stack.person("ada", PASSWORD)
+    process = await start(stack.webs[0].url, "--agent", "support", user=ada.username, password=PASSWORD)
+    out, err = await asyncio.wait_for(process.communicate(SAID), 60)
+    assert (process.returncode, err.decode().count("May cancel_order be called?")) == (0, 3)
+    told = [line for line in out.decode().splitlines() if line.lstrip("- ").startswith("`")]
+    assert [line.partition(":")[0] for line in told] == [
+        "`cancel_order` (1001) answered",
+        "`get_tracking_info` (1002) answered",
+        "- `cancel_order` (1004) was refused by a person",
+        "- `cancel_order` (1006) was refused by a person.",
+        "`ask_human` (ask a human whether it rains) answered",
+    ]
+    orders = "dict(Order.objects.values_list('id', 'status'))"
+    assert stack.ask(orders) == {
+        "1001": "cancelled",
+        "1002": "shipped",
+        "1003": "delivered",
+        "1004": "processing",
+        "1005": "cancelled",
+        "1006": "processing",
+    }

@@ -32,6 +32,9 @@ from workers.llm.base import (
 from workers.llm.wishes import Wish, report_of, wish_of
 
 _ABOUT = "*I am the offline demo model: I only quote this conversation. For real answers set `CHAT_LLM=openai:MODEL`.*"
+_ABOUT_CALLS = (
+    "*I am the offline demo model: I call the tools that I hear named. For real answers set `CHAT_LLM=openai:MODEL`.*"
+)
 _SUMMARY_CHARACTERS = 4000
 _TITLE_CHARACTERS = 48
 _MENTION = re.compile(r"^\s*(?:@\w+\s*(?:\w+=\S+\s*)*)+")
@@ -167,14 +170,16 @@ def _announcement(wish: Wish) -> str:
     names = " and ".join(f"`{name}`" for name in wish.tools)
     if wish.calls:
         return f"I call {names}, because you asked for it."
-    return f"For {names} I need {' and '.join(f'`{name}`' for name in wish.missing)}.\n\n{_ABOUT}"
+    return f"For {names} I need {' and '.join(f'`{name}`' for name in wish.missing)}.\n\n{_ABOUT_CALLS}"
 
 
 def answer_to(prompt: Prompt) -> str:
     """Write the answer to the last line of the talk, or to what tools returned, in Markdown."""
     results = [*takewhile(lambda line: isinstance(line, Returned), reversed(prompt.talk))]
     if results:
-        return f"{report_of([line for line in reversed(results) if isinstance(line, Returned)])}\n\n{_ABOUT}"
+        return (
+            f"{report_of([line for line in reversed(results) if isinstance(line, Returned)], prompt)}\n\n{_ABOUT_CALLS}"
+        )
     asked = _MENTION.sub("", prompt.talk[-1].text).strip()
     said = _said_before(prompt)
     return f"{_reply(asked, said)}\n\n{_ABOUT}"

@@ -31,6 +31,7 @@ _ALSO_SAID_OF_AN_ID = {
     "apply": {"giv", "tak", "add", "grant", "give", "take"},
     "discount": {"off"},
 }
+_REFUSED = re.compile(r"A person refused this call\.(?:.*The reason: (.*))?", re.DOTALL)
 _FREE_TEXT = {"question", "text", "query", "message", "prompt", "reason"}
 
 
@@ -85,13 +86,26 @@ def _named_in(asked: str, tools: Iterable[ToolSpec]) -> ToolSpec | None:
     return best[1] if best else None
 
 
-def report_of(results: Sequence[Returned]) -> str:
-    """Write the sentence that closes a round of calls."""
-    lines = [
-        f"`{result.tool}` {'failed' if result.is_error else 'answered'}: {_told(result.text) or '(nothing)'}"
-        for result in results
-    ]
+def report_of(results: Sequence[Returned], prompt: Prompt) -> str:
+    """Write the sentence that closes a round of calls: each with what it was called for."""
+    asked = {call.call_id: call for line in prompt.talk if isinstance(line, Called) for call in line.calls}
+    lines = [f"`{result.tool}`{_args_of(asked.get(result.call_id))} {_outcome(result)}" for result in results]
     return lines[0] if len(lines) == 1 else "\n".join(f"- {line}" for line in lines)
+
+
+def _args_of(call: ToolCall | None) -> str:
+    try:
+        args = json.loads(call.args_json) if call else {}
+    except ValueError:
+        args = {}
+    values = [str(value) for value in args.values() if isinstance(value, str | int | float)]
+    return f" ({', '.join(values)})" if values and sum(map(len, values)) <= 60 else ""
+
+
+def _outcome(result: Returned) -> str:
+    if result.is_error and (refused := _REFUSED.match(result.text)):
+        return f"was refused by a person: {refused[1].strip()}" if refused[1] else "was refused by a person."
+    return f"{'failed' if result.is_error else 'answered'}: {_told(result.text) or '(nothing)'}"
 
 
 def _told(text: str) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from tests.workers.scripted import read
+from workers.ledger import REFUSED
 from workers.llm import open_llm
 from workers.llm.base import Called, Limits, Piece, Prompt, Returned, Said, Stopped, Text, ToolCall, ToolSpec
 from workers.tools import load_tools
@@ -111,6 +112,17 @@ async def test_a_result_that_is_an_object_is_told_in_words() -> None:
         "cancel order 1001", Called("", (call,)), Returned("demo-1", "cancel_order", json.dumps(result))
     )
     assert "order 1001, status cancelled, refund 78.50 USD, items: 2 × Mug." in text_of(pieces)
+
+
+async def test_a_refusal_is_told_with_its_reason_and_for_which_call() -> None:
+    calls = tuple(ToolCall(f"demo-{n}", "cancel_order", f'{{"order_id": "{n}"}}') for n in (1, 2))
+    results = (
+        Returned("demo-1", "cancel_order", f"{REFUSED} The reason: too late", is_error=True),
+        Returned("demo-2", "cancel_order", REFUSED, is_error=True),
+    )
+    text = text_of(await answer("cancel orders 1 and 2", Called("", calls), *results))
+    assert "- `cancel_order` (1) was refused by a person: too late\n" in text
+    assert "- `cancel_order` (2) was refused by a person.\n" in text
 
 
 async def test_what_is_missing_is_asked_for() -> None:
