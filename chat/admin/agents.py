@@ -43,6 +43,7 @@ class AgentForm(forms.ModelForm):  # type: ignore[type-arg]
         required=False, widget=UnfoldAdminCheckboxSelectMultipleWidget, help_text="What it may call, in mode react."
     )
     context_tokens = forms.IntegerField(
+        label="Tokens that it reads",
         required=False,
         min_value=CONTEXT_TOKENS_MIN,
         max_value=MOST,
@@ -50,9 +51,10 @@ class AgentForm(forms.ModelForm):  # type: ignore[type-arg]
         help_text="How much of a talk its LLM reads at most. Empty: the server's own (CHAT_CONTEXT_TOKENS).",
     )
     context_summary = forms.BooleanField(
-        required=False, widget=UnfoldBooleanSwitchWidget, help_text="Whether it reads a summary of what is older."
+        label="Reads a summary of what is older", required=False, widget=UnfoldBooleanSwitchWidget
     )
     limit_steps = forms.IntegerField(
+        label="Steps",
         required=False,
         min_value=1,
         max_value=MOST,
@@ -60,6 +62,7 @@ class AgentForm(forms.ModelForm):  # type: ignore[type-arg]
         help_text="How often one answer may ask its LLM. Empty: the server's own.",
     )
     limit_seconds = forms.FloatField(
+        label="Seconds",
         required=False,
         min_value=0.001,
         max_value=MOST,
@@ -67,6 +70,7 @@ class AgentForm(forms.ModelForm):  # type: ignore[type-arg]
         help_text="How long one answer may be worked on; waiting for people does not count. Empty: no limit.",
     )
     limit_cost_usd = forms.FloatField(
+        label="US dollars",
         required=False,
         min_value=0.000001,
         max_value=MOST,

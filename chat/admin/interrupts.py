@@ -38,7 +38,7 @@ class Interrupts(ReadOnly):
         "answer",
     )
     readonly_fields = ("in_session", "of_run", "about")
-    change_form_outer_after_template = "chat/admin/interrupt.html"
+    change_form_outer_before_template = "chat/admin/interrupt.html"
 
     status_shown = status_column()
 
@@ -59,7 +59,10 @@ class Interrupts(ReadOnly):
 
     @admin.display(description="Question")
     def start(self, asked: Interrupt) -> str:
-        return asked.prompt if len(asked.prompt) <= SHOWN_CHARS else asked.prompt[:SHOWN_CHARS] + "…"
+        text = asked.prompt
+        if asked.reason == Interrupt.Reason.APPROVAL:
+            text += f" {json.dumps(asked.payload.get('args'), ensure_ascii=False)}"
+        return text if len(text) <= SHOWN_CHARS else text[:SHOWN_CHARS] + "…"
 
     @admin.display(description="Session")
     def in_session(self, asked: Interrupt) -> str:

@@ -64,6 +64,7 @@ def test_open_ones_come_first_and_reading_is_written_down(talk: Talk, olga: Brow
 def test_an_operator_approves_what_is_shown(talk: Talk, olga: Browser) -> None:
     (asked,) = ask(talk, APPROVAL)
     before = talk.last_seq
+    assert 'Cancel order 1001? {"order_id": "1001"}' in olga.text(LIST)
     page = olga.get(f"{LIST}{asked.pk}/change/")
     assert "cancel_order" in page and '"order_id": "1001"' in page
     assert "Answered." in answer(olga, asked, do="approve", args=json.dumps(CANCEL["args"]))
