@@ -114,6 +114,14 @@ class Client:
     def send(self, content: str) -> Unsent:
         return self.outbox.add(content, self.talk.session_id if self.talk else None)
 
+    def ask_again(self) -> Unsent | None:
+        """Say once more what led to a question that nobody answered in time; None where there is none."""
+        again = self.talk.ask_again if self.talk else None
+        if self.talk is None or again is None:
+            return None
+        self.talk.ask_again = None
+        return self.outbox.add(again["content"], self.talk.session_id, again["agent"])
+
     def stop(self) -> bool:
         """Stop the answer under way, now or when there is a connection again; False where there is none."""
         run = self.talk.active_run if self.talk else None

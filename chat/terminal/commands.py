@@ -15,6 +15,7 @@ HELP = (
     ("/open N", "open one of the list, or one by its id"),
     ("/new [AGENT]", "leave this session; the next message starts another, with that agent"),
     ("/retry", "ask for the newest answer again"),
+    ("/again", "be asked once more what nobody answered in time"),
     ("/stop", "stop the answer; so does Ctrl-C"),
     ("/args {…}", "approve what is asked for, with these arguments instead"),
     ("/quit", "leave; so does Ctrl-D"),
@@ -56,6 +57,11 @@ async def obey(line: str, client: Client, desk: Desk, meant_for: str = "") -> No
             case "/retry", _:
                 if not client.retry():
                     desk.tell("there is no answer yet to ask for again")
+            case "/again", _:
+                if (unsent := client.ask_again()) is None:
+                    desk.tell("nothing has run out of time")
+                else:
+                    unsent.confirmed.add_done_callback(partial(_tell_if_refused, desk))
             case "/new", agent:
                 await client.leave()
                 client.agent = agent or client.agent

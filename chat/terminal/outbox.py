@@ -16,6 +16,7 @@ class Unsent:
     content: str
     session_id: str | None  # None: a session that does not exist yet
     confirmed: "asyncio.Future[Row]"  # the ok's data, or Refused
+    agent: str | None = None  # None: the session's own
     key: str = field(default_factory=lambda: uuid.uuid4().hex)
 
 
@@ -30,8 +31,8 @@ class Outbox:
         self._connection, self._start_session, self._on_change = connection, start_session, on_change
         self._filled = asyncio.Event()
 
-    def add(self, content: str, session_id: str | None) -> Unsent:
-        item = Unsent(content, session_id, asyncio.get_running_loop().create_future())
+    def add(self, content: str, session_id: str | None, agent: str | None = None) -> Unsent:
+        item = Unsent(content, session_id, asyncio.get_running_loop().create_future(), agent)
         self.items.append(item)
         self._filled.set()
         self._on_change()
@@ -72,4 +73,5 @@ class Outbox:
             for waiting in self.items:
                 waiting.session_id = waiting.session_id or session_id
         data = {"session_id": item.session_id, "key": item.key, "content": item.content}
+        data |= {"agent": item.agent} if item.agent else {}
         return await self._connection.ask("message.send", data)

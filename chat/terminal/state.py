@@ -38,6 +38,7 @@ class Talk:
     newest_run_id: str | None = None
     calls: dict[str, Row] = field(default_factory=dict)  # of tools, under way or waiting: `tool_call` and `run_id`
     questions: dict[str, Row] = field(default_factory=dict)  # that are open, the oldest first
+    ask_again: Row | None = None  # what to say to be asked once more what nobody answered in time
     _by_id: dict[str, Item] = field(default_factory=dict)
 
     @classmethod
@@ -129,6 +130,8 @@ class Talk:
         item.run_id, item.text, item.done, item.discarded = data["run_id"], data["content"], True, False
         if data["data"].get("interrupted"):
             item.remark = "stopped"
+        if (again := data["data"].get("ask_again")) and not item.remark:
+            self.ask_again, item.remark = again, "/again asks for it once more"
         if data["run_id"]:
             self.newest_run_id = data["run_id"]
 

@@ -85,7 +85,7 @@ async def test_support_cancels_an_order_that_was_approved_and_not_the_others(new
         "`get_tracking_info` (1002) answered",
         "- `cancel_order` (1004) was refused by a person",
         "- `cancel_order` (1006) was refused by a person.",
-        "`ask_human` (ask a human whether it rains) answered",
+        "`ask_human` answered",
     ]
     orders = "dict(Order.objects.values_list('id', 'status'))"
     assert stack.ask(orders) == {

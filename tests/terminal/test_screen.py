@@ -293,3 +293,30 @@ async def test_a_choice_is_made_by_its_number_and_a_wrong_one_is_told() -> None:
         await shown.shows("! a number, or the words of a choice")
         shown.type("2\r")
         await shown.shows("· answered: replace", "so you chose replace")
+
+
+async def test_what_nobody_answered_in_time_is_asked_for_again() -> None:
+    async def expires(room: Room, asked: Row, run_id: str) -> None:
+        if len(sent(server)) > 1:
+            await answer_with(room, run_id, ["a second try"])
+            return
+        asking = asyncio.create_task(room.ask(interrupt("Cancel it?", "approval"), run_id))
+        await until(lambda: room.asked)
+        await room.settle("i1", "expired")
+        await asking
+        data = {"interrupt_ids": ["i1"], "ask_again": {"content": "cancel", "agent": "support"}}
+        notice = message("n1", "Nobody answered in time", "system", kind="notice", data=data, run_id=run_id)
+        await room.event("message.created", notice, run_id)
+        await answer_with(room, run_id, ["not done"])
+
+    async with ScriptedServer() as server, terminal(server) as shown:
+        server.answer = expires
+        shown.type("/again\r")
+        await shown.shows("nothing has run out of time")
+        shown.type("cancel\r")
+        await shown.shows("nobody answered in time", "· Nobody answered in time", "/again asks", "not done")
+        shown.type("/again\r")
+        await shown.shows("a second try")
+        again = sent(server)[1]
+        assert (again["content"], again["agent"]) == ("cancel", "support")
+        assert again["key"] != sent(server)[0]["key"]

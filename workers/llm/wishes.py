@@ -87,19 +87,19 @@ def _named_in(asked: str, tools: Iterable[ToolSpec]) -> ToolSpec | None:
 
 
 def report_of(results: Sequence[Returned], prompt: Prompt) -> str:
-    """Write the sentence that closes a round of calls: each with what it was called for."""
+    """Write the sentence that closes a round of calls: each with the id of what it was about."""
     asked = {call.call_id: call for line in prompt.talk if isinstance(line, Called) for call in line.calls}
-    lines = [f"`{result.tool}`{_args_of(asked.get(result.call_id))} {_outcome(result)}" for result in results]
+    lines = [f"`{result.tool}`{_ids_of(asked.get(result.call_id))} {_outcome(result)}" for result in results]
     return lines[0] if len(lines) == 1 else "\n".join(f"- {line}" for line in lines)
 
 
-def _args_of(call: ToolCall | None) -> str:
+def _ids_of(call: ToolCall | None) -> str:
     try:
         args = json.loads(call.args_json) if call else {}
     except ValueError:
         args = {}
-    values = [str(value) for value in args.values() if isinstance(value, str | int | float)]
-    return f" ({', '.join(values)})" if values and sum(map(len, values)) <= 60 else ""
+    ids = [str(value)[:40] for name, value in args.items() if name == "id" or name.endswith("_id")]
+    return f" ({', '.join(ids)})" if ids else ""
 
 
 def _outcome(result: Returned) -> str:

@@ -115,7 +115,7 @@ async def test_a_result_that_is_an_object_is_told_in_words() -> None:
 
 
 async def test_a_refusal_is_told_with_its_reason_and_for_which_call() -> None:
-    calls = tuple(ToolCall(f"demo-{n}", "cancel_order", f'{{"order_id": "{n}"}}') for n in (1, 2))
+    calls = tuple(ToolCall(f"demo-{n}", "cancel_order", f'{{"order_id": "{n}", "percent": 9}}') for n in (1, 2))
     results = (
         Returned("demo-1", "cancel_order", f"{REFUSED} The reason: too late", is_error=True),
         Returned("demo-2", "cancel_order", REFUSED, is_error=True),
