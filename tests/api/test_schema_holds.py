@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
+from uuid import uuid4
 
 import pytest
 import requests
@@ -42,18 +43,23 @@ class Place:
 def place(workshop: Workshop) -> Iterator[Place]:
     with Stack(workshop, "sqlite", workers=0, env={"CHAT_SIGN_INS_PER_MINUTE": "3"}) as stack:
         stack.start()
-        ada, eve = stack.person("ada"), stack.person("eve")
-        tokens = {"nobody": "", "ada": ada.token, "eve": eve.token}
+        ada, eve, olga = stack.person("ada"), stack.person("eve"), stack.person("olga")
+        powers = "User.objects.filter(pk=user_id).update(is_staff=True, is_superuser=True)"
+        stack.ask(powers, user_id=olga.user_id)
+        tokens = {"nobody": "", "ada": ada.token, "eve": eve.token, "olga": olga.token}
         url = stack.webs[0].url
 
-        def ask(method: str, path: str, body: Any = None) -> Any:
-            answer = requests.request(method, url + path, json=body, headers={"Authorization": f"Bearer {ada.token}"})
+        def ask(method: str, path: str, body: Any = None, who: str = "ada") -> Any:
+            headers = {"Authorization": f"Bearer {tokens[who]}"}
+            answer = requests.request(method, url + path, json=body, headers=headers)
             assert answer.ok, answer.text
             return answer.json()
 
         def new_ids(path: str) -> dict[str, str]:
             """Make what a path names."""
-            ids = {"user_id": eve.user_id, "name": "assistant"}
+            ids = {"user_id": eve.user_id}
+            if "{name}" in path:
+                ids["name"] = ask("POST", "/api/agents/", {"name": f"a{uuid4().hex[:8]}"}, "olga")["name"]
             if any(name in path for name in ("{session_id}", "{run_id}", "{message_id}", "{interrupt_id}")):
                 ids["session_id"] = ask("POST", "/api/sessions/", {"title": "Plans"})["session_id"]
                 said = ask("POST", f"/api/sessions/{ids['session_id']}/messages/", {"content": "hello"})
@@ -67,7 +73,7 @@ def place(workshop: Workshop) -> Iterator[Place]:
         yield Place(url, schemathesis.openapi.from_url(f"{url}/api/schema/"), tokens, new_ids)
 
 
-@pytest.mark.parametrize("who", ["nobody", "ada", "eve"])
+@pytest.mark.parametrize("who", ["nobody", "ada", "eve", "olga"])
 def test_nothing_breaks_and_every_answer_has_its_shape(who: str, place: Place) -> None:
     print(f"seed {SEED}")
     schema = place.schema
@@ -109,4 +115,6 @@ def test_nothing_breaks_and_every_answer_has_its_shape(who: str, place: Place) -
         fine = {name for name, seen in statuses.items() if min(seen) < 300}
         assert {"GET /api/sessions/", "GET /api/me/", "GET /api/api-keys/", "GET /api/interrupts/"} <= fine
         of_a_session = {name for name in fine if "{session_id}" in name or "{run_id}" in name or "{key_id}" in name}
-        assert len(of_a_session) > 8 if who == "ada" else not of_a_session
+        assert len(of_a_session) > 8 if who == "ada" else not of_a_session, "staff see no more than others"
+        of_agents = {f"{method} /api/agents/{{name}}/" for method in ("PATCH", "DELETE")}
+        assert of_agents <= fine if who == "olga" else not of_agents & fine
