@@ -30,8 +30,8 @@ def ask(talk: Talk, *questions: Question) -> list[Interrupt]:
     return list(Interrupt.objects.filter(run=run).order_by("created_at"))
 
 
-def answer(browser: Browser, asked: Interrupt, status: int = 302, **form: str) -> str:
-    browser.post(f"{LIST}{asked.pk}/answer/", form, status)
+def answer(browser: Browser, asked: Interrupt, **form: str) -> str:
+    browser.post(f"{LIST}{asked.pk}/answer/", form)
     return browser.told("interrupt")
 
 

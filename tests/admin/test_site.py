@@ -21,8 +21,8 @@ from tests.admin.conftest import Browser, looks
 from tests.chat.test_consumers import Socket
 from tests.inside import WAIT_S, Talk
 
-NOUNS = ("chatsession", "run", "message", "member", "agent", "usage", "worker", "user", "apikey", "auditentry")
-NOUNS += ("toolcall", "interrupt", "tool", "order")
+NOUNS = "chatsession run message member agent usage worker user apikey auditentry".split()  # noqa: SIM905
+NOUNS += "toolcall interrupt tool order".split()  # noqa: SIM905
 Staff = Callable[..., Browser]
 
 

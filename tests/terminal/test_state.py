@@ -1,7 +1,7 @@
 """The fold, without a socket: frames in, what is shown out."""
 
 from chat.terminal.state import Item, Talk
-from tests.terminal.frames import SESSION, delta, frame, interrupt, message, run, session, tool_call
+from tests.terminal.frames import SESSION, Row, delta, frame, interrupt, message, run, session, tool_call
 
 
 def talk(*frames: dict) -> Talk:
@@ -180,18 +180,17 @@ def test_a_question_is_open_until_somebody_or_time_has_settled_it() -> None:
     asked = interrupt("Cancel order 1001?", "approval")
     told = talk(ASKED, frame("interrupt.opened", 2, asked))
     assert list(told.questions) == ["i1"]
-    for seq, (changed, line) in enumerate(
-        (
-            ({"status": "resolved", "answer": {"approved": True}}, "approved"),
-            ({"status": "resolved", "answer": {"approved": True, "args": {}}}, "approved, with other arguments"),
-            ({"status": "resolved", "answer": {"approved": False, "reason": "No!"}}, "refused: No!"),
-            ({"status": "resolved", "answer": {"text": "Because"}}, "answered: Because"),
-            ({"status": "expired"}, "nobody answered in time"),
-            ({"status": "withdrawn"}, "the question was withdrawn"),
-        )
-    ):
+    ends: list[tuple[Row, str]] = [
+        ({"status": "resolved", "answer": {"approved": True}}, "approved"),
+        ({"status": "resolved", "answer": {"approved": True, "args": {}}}, "approved, with other arguments"),
+        ({"status": "resolved", "answer": {"approved": False, "reason": "No!"}}, "refused: No!"),
+        ({"status": "resolved", "answer": {"text": "Because"}}, "answered: Because"),
+        ({"status": "expired"}, "nobody answered in time"),
+        ({"status": "withdrawn"}, "the question was withdrawn"),
+    ]
+    for changed, line in ends:
         told = talk(ASKED, frame("interrupt.opened", 2, asked))
-        told.fold(frame("interrupt.resolved", 3 + seq, asked | changed))
+        told.fold(frame("interrupt.resolved", 3, asked | changed))
         assert (shown(told)[-1], told.questions) == (line, {})
 
 
