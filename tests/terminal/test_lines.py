@@ -3,13 +3,18 @@
 import asyncio
 import os
 import sys
+from io import StringIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
+from chat.terminal.api import Api
+from chat.terminal.client import Client
+from chat.terminal.lines import Lines, read_lines
 from tests.terminal.frames import Row, interrupt, run, tool_call
 from tests.terminal.server import PASSWORD, Room, ScriptedServer, answer_with
+from tests.terminal.watcher import Watcher, right_password
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(60)]
 
@@ -225,6 +230,19 @@ async def test_it_goes_on_when_somebody_else_answers_and_keeps_the_next_line() -
         assert await asyncio.wait_for(process.wait(), 20) == 0
 
 
+async def test_a_line_that_is_read_while_the_question_is_settled_is_kept_for_the_next_message() -> None:
+    async def line() -> str | None:
+        return "hello"
+
+    lines, client = Lines(StringIO(), StringIO()), Client(Api("http://127.0.0.1:1", "ada", right_password), Watcher())
+    lines._next = reading = asyncio.create_task(line())
+    await reading
+    assert client.question is None
+    await lines._answer(client, APPROVAL, read_lines(-1))
+    assert lines._next is reading and not client._answering
+    await client.api.close()
+
+
 async def test_an_answer_that_comes_too_late_is_no_error() -> None:
     async with ScriptedServer() as server:
         server.answer = asks_first
@@ -232,11 +250,11 @@ async def test_an_answer_that_comes_too_late_is_no_error() -> None:
         process = await start(server.url)
         assert process.stdin and process.stdout and process.stderr
         process.stdin.write(b"cancel\ny\n")
+        process.stdin.close()
         while not [c for c in server.commands if c["type"] == "interrupt.resolve"]:
             await asyncio.sleep(0.01)
         (room,) = server.rooms.values()
         await room.settle("i1", "expired", {"approved": False})
-        process.stdin.close()
         assert await asyncio.wait_for(process.stdout.readline(), 20) == b"not done: None\n"
         assert await asyncio.wait_for(process.wait(), 20) == 0
 
