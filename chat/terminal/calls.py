@@ -42,7 +42,8 @@ def call_line(call: Row) -> str:
     """What a call has come to, and how long it took."""
     status = call["status"]
     parts = [f"{SETTLED[status]} {call_text(call)}"]
-    if error := call.get("error"):
+    error = call.get("error")
+    if status == "failed" and error:  # of a refusal the answer tells, which stands in the talk
         parts.append(f"{status}: {error['message']}")
     elif word := WORDS.get(status, status):
         parts.append(word)

@@ -23,7 +23,8 @@ def test_a_call_is_one_line_with_its_end_and_its_time() -> None:
     error = {"code": "tool_error", "message": "It was shipped already."}
     failed = line("failed", error=error, duration_s=12.4)
     assert failed == '✗ cancel_order(order_id="1001") · failed: It was shipped already. · 12 s'
-    assert line("refused") == '✗ cancel_order(order_id="1001") · refused'
+    refused = {"code": "refused", "message": "A person refused this call. Do not ask again."}
+    assert line("refused", error=refused) == '✗ cancel_order(order_id="1001") · refused'
     assert line("skipped").endswith("skipped, as one before it was refused")
     assert len(line("returned", args={"text": "x" * 9999})) < 200
 
