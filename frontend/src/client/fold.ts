@@ -215,7 +215,7 @@ function isRow(data: unknown, key: string): boolean {
 }
 
 /** Some events of a session tell more than its row. */
-function sessionRow(data: Session & { member?: unknown }): Session {
-  const { member: _, ...row } = data;
+function sessionRow(data: Session & { member?: unknown; reason?: unknown }): Session {
+  const { member: _member, reason: _reason, ...row } = data;
   return row;
 }

@@ -104,9 +104,9 @@ export class SessionList {
     const known = this.row(id);
     if (!known || frame.seq <= known.last_seq) return;
     const told = frame.type.startsWith("session.") && "status" in frame.data ? (frame.data as object) : {};
-    const { member: _, ...row } = { ...known, ...told } as Session & { member?: unknown };
+    const { member: _member, reason: _reason, ...row } = { ...known, ...told } as Session & Record<string, unknown>;
     const asks = frame.type === "message.created" && (frame.data as { role?: string }).role === "user";
-    this.put({ ...row, last_seq: frame.seq, updated_at: frame.at ?? row.updated_at }, asks);
+    this.put({ ...(row as Session), last_seq: frame.seq, updated_at: frame.at ?? row.updated_at }, asks);
   }
 
   private newer(row: Session): Session {

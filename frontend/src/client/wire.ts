@@ -65,6 +65,10 @@ export interface MessageExtra {
   tool_call?: ToolCall;
   /** Of a notice that a question ran out of time: what to say to be asked again. */
   ask_again?: { content: string; agent?: string };
+  /** It was said to a run under way, which reads it at its next step. */
+  joined?: { run_id: Id; read: unknown };
+  /** It was taken back before anybody began to answer it. */
+  withdrawn?: boolean;
   [key: string]: unknown;
 }
 
@@ -98,6 +102,8 @@ export interface Run {
   run_id: Id;
   session_id: Id;
   message_id: Id | null;
+  /** The message that it answers; a retry answers one whose `run_id` is another run's. */
+  question_id?: Id | null;
   status: RunStatus;
   position: number;
   attempt: number;

@@ -20,7 +20,7 @@ interface Props {
 }
 
 const TYPING_EVERY_MS = 3000;
-const BUSY: readonly OnBusy[] = ["queue", "join", "interrupt", "rollback"];
+export const BUSY: readonly OnBusy[] = ["queue", "join", "interrupt", "rollback"];
 
 /** Enter that ends the composing of a character is no Enter; Safari says so by the old key code alone. */
 export function isComposing(event: KeyboardEvent): boolean {

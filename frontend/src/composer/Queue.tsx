@@ -31,7 +31,7 @@ export function Queue({ talk, editing, onEdit }: Props) {
       <h2>{t("queue.count", { count: runs.length })}</h2>
       <ol>
         {runs.map((run, index) => {
-          const message = questionOf(talk, run.run_id);
+          const message = questionOf(talk, run);
           return editing === run.run_id && message ? (
             <li key={run.run_id}>
               <Edit message={message} onDone={() => onEdit(null)} />

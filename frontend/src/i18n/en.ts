@@ -145,6 +145,8 @@ export const en = {
   "agent.choose": "Agent: {name}",
   "llm.choose": "Model: {name}",
   "llm.default": "Standard model",
+  "joined.unread": "Will be read at the next step",
+  "busy.session": "A message during an answer",
   "busy.how": "How to send it",
   "busy.queue": "Wait",
   "busy.queue.hint": "Answered after this one",

@@ -147,6 +147,8 @@ export const zh: Catalogue = {
   "agent.choose": "智能体：{name}",
   "llm.choose": "模型：{name}",
   "llm.default": "默认模型",
+  "joined.unread": "将在下一步读取",
+  "busy.session": "回答期间发来的消息",
   "busy.how": "发送方式",
   "busy.queue": "排队",
   "busy.queue.hint": "在当前回答之后处理",

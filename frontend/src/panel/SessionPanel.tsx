@@ -2,7 +2,8 @@
 
 import { useEffect, useState } from "react";
 import { useWorld } from "../app/context";
-import { type MemberRow, type Opened, type Session } from "../client";
+import type { MemberRow, OnBusy, Opened, Session } from "../client";
+import { BUSY } from "../composer/Composer";
 import { useWords } from "../i18n";
 import { Avatar } from "../ui/Avatar";
 import { money, number } from "../ui/format";
@@ -60,6 +61,22 @@ export function SessionPanel({ opened, session }: { opened: Opened; session: Ses
         ) : null}
       </dl>
       {opened.olderRuns ? <p className="hint">{t("about.part")}</p> : null}
+      {session.on_busy && session.my_role !== "viewer" ? (
+        <>
+          <h3 id="on-busy">{t("busy.session")}</h3>
+          <select
+            aria-labelledby="on-busy"
+            value={session.on_busy}
+            onChange={(event) => void attempt(chat.changeSession(id, { on_busy: event.target.value as OnBusy }))}
+          >
+            {[...new Set([...BUSY, session.on_busy])].map((mode) => (
+              <option key={mode} value={mode}>
+                {mode === "reject" ? mode : `${t(`busy.${mode}`)}: ${t(`busy.${mode}.hint`)}`}
+              </option>
+            ))}
+          </select>
+        </>
+      ) : null}
       <h3>{t("about.members")}</h3>
       <ul className="members">
         {members.map((member) => (

@@ -25,6 +25,7 @@ export const Asked = memo(function Asked({ message }: { message: Message }) {
       <div className="bubble">
         <Markdown text={message.content} breaks />
       </div>
+      {message.data.joined && !message.data.joined.read ? <p className="state wide">{t("joined.unread")}</p> : null}
     </article>
   );
 });

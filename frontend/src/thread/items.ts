@@ -28,8 +28,9 @@ export function waitingRuns(talk: Talk): Run[] {
   return ahead ? queued : queued.slice(1);
 }
 
-export function questionOf(talk: Talk, runId: string): Message | undefined {
-  for (const message of talk.messages.values()) if (message.role === "user" && message.run_id === runId) return message;
+export function questionOf(talk: Talk, run: Run): Message | undefined {
+  if (run.question_id) return talk.messages.get(run.question_id);
+  for (const message of talk.messages.values()) if (message.role === "user" && message.run_id === run.run_id) return message;
   return undefined;
 }
 
@@ -45,7 +46,7 @@ export function itemsOf(talk: Talk, unsent: readonly Unsent[]): Item[] {
     else ends.set(row.run_id, index);
   });
   for (const run of talk.openRuns()) if (!waiting.has(run.run_id)) ends.set(run.run_id, Infinity);
-  const placed = new Set<string>();
+  const placed = new Set<string>(); // runs whose question stands
   const held = new Map<string, Message[]>(); // what nobody answered, said while another answer was under way
   let under: string | null = null; // the run whose answer is under way at this row
   const place = (runId: string) => {
@@ -59,7 +60,10 @@ export function itemsOf(talk: Talk, unsent: readonly Unsent[]): Item[] {
   };
   messages.forEach((row, index) => {
     const busy = under !== null && (ends.get(under) ?? -1) > index;
-    if (row.role !== "user") {
+    if (row.data.joined) {
+      place(row.data.joined.run_id);
+      list.asked(row);
+    } else if (row.role !== "user") {
       if (row.run_id) place(row.run_id);
       list.said(row);
       if (row.run_id && ends.get(row.run_id) === index) release(row.run_id);
@@ -107,7 +111,8 @@ class Builder {
   unanswered(message: Message): void {
     this.asked(message);
     const run = message.run_id ? this.talk.runs.get(message.run_id) : undefined;
-    if (run) this.items.push({ kind: "footer", key: this.once(`footer:${run.run_id}`), runId: run.run_id, run, messageIds: [] });
+    const others = [...this.talk.runs.values()].some((one) => one !== run && one.question_id === message.message_id);
+    if (run && !others) this.items.push({ kind: "footer", key: this.once(`footer:${run.run_id}`), runId: run.run_id, run, messageIds: [] });
   }
 
   said(message: Message): void {

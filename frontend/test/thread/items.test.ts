@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { Talk, type Message, type Run, type Unsent } from "../../src/client";
-import { type Item, itemsOf, waitingRuns } from "../../src/thread/items";
+import { type Item, itemsOf, questionOf, waitingRuns } from "../../src/thread/items";
 import { begin, load, NAMES } from "../recordings";
 
 const AUTHOR = { kind: "agent" as const, name: "assistant", title: "", avatar: "", color: "" };
@@ -92,6 +92,27 @@ describe("the order of a thread", () => {
       message("C", "user", null, at("2026-01-06T00:10:00")),
     ]);
     expect(itemsOf(made, []).map((item) => item.kind)).toEqual(["day", "asked", "asked", "day", "asked"]);
+  });
+
+  it("puts what joined an answer after its question, where it was said", () => {
+    const joined = { data: { joined: { run_id: "a", read: false } } };
+    const rows = [message("A", "user", "a"), message("J", "user", null, joined)];
+    const under = talk(rows, [run("a", "running", 1)]);
+    expect(names(itemsOf(under, []))).toEqual(["asked:A", "asked:J", "pending:pending:a"]);
+    const over = talk([...rows, message("a1", "assistant", "a")], [run("a", "succeeded", 1)]);
+    expect(names(itemsOf(over, []))).toEqual(["asked:A", "asked:J", "answer:a1", "footer:footer:a"]);
+  });
+
+  it("knows the question of a retry, and asks it once", () => {
+    const again = run("b", "running", 2, { question_id: "A" });
+    const made = talk([message("A", "user", "a"), message("e", "system", "a", { kind: "error" })], [run("a", "failed", 1), again]);
+    expect(names(itemsOf(made, []))).toEqual(["asked:A", "notice:e", "footer:footer:a", "pending:pending:b"]);
+    expect(questionOf(made, again)?.message_id).toBe("A");
+  });
+
+  it("offers no second retry of what was taken back and asked again", () => {
+    const made = talk([message("A", "user", "a")], [run("a", "cancelled", 1), run("b", "running", 2, { question_id: "A" })]);
+    expect(names(itemsOf(made, []))).toEqual(["asked:A", "pending:pending:b"]);
   });
 
   it("leaves out what was deleted", () => {
