@@ -6,16 +6,16 @@
  */
 
 import { Api, type ApiOptions, type SessionChange } from "./api";
-import { delayS } from "./backoff";
 import { Connection, type SocketLike } from "./connection";
-import { Offline, Refused } from "./errors";
-import { type Draft, Talk } from "./fold";
+import { Refused } from "./errors";
+import type { Draft } from "./fold";
 import { Inbox } from "./inbox";
 import { type Keeper, Outbox, type Posted, type Unsent } from "./outbox";
 import { SessionList, WATCHED } from "./sessions";
+import { type Opened, Talks } from "./talks";
 import { Topics } from "./topics";
 import { TypingBoard } from "./typing";
-import type { Answer, Frame, Id, Message, Run, SendOptions, Session, Snapshot } from "./wire";
+import type { Answer, Frame, Id, SendOptions, Session } from "./wire";
 
 export interface ChatOptions extends ApiOptions {
   /** `cookie` where the page is the server's own, else `ticket`. */
@@ -26,19 +26,6 @@ export interface ChatOptions extends ApiOptions {
   answerS?: number;
 }
 
-/** A session that somebody looks at. */
-export interface Opened {
-  talk: Talk;
-  status: "loading" | "ready" | "missing" | "failed";
-  /** Where the older messages are: a page's address, undefined while none was asked for, null at the beginning. */
-  older: string | null | undefined;
-  loadingOlder: boolean;
-  olderRuns: string | null;
-  subscribed: boolean;
-}
-
-const OLDER = 100;
-
 export class Chat {
   readonly topics = new Topics();
   readonly api: Api;
@@ -47,7 +34,7 @@ export class Chat {
   readonly sessions: SessionList;
   readonly inbox: Inbox;
   readonly typing: TypingBoard;
-  readonly opened = new Map<Id, Opened>();
+  readonly talks: Talks;
   private readonly options: ChatOptions;
   private readonly watched = new Set<Id>();
   private readonly stopping = new Set<Id>(); // runs whose stop was not answered yet
@@ -80,7 +67,22 @@ export class Chat {
       this.watchSoon();
     });
     this.inbox = new Inbox(this.api, () => this.topics.tell("inbox"));
+    this.talks = new Talks({
+      api: this.api,
+      connection: this.connection,
+      onChange: (sessionId) => this.changed(sessionId),
+      onRead: (session, keys) => {
+        for (const key of keys) this.outbox.confirmed(key);
+        this.sessions.put(session);
+      },
+      random: options.random,
+    });
     this.typing = new TypingBoard((sessionId) => this.topics.tell(`typing:${sessionId}`));
+  }
+
+  /** The sessions that are open, by id. */
+  get opened(): ReadonlyMap<Id, Opened> {
+    return this.talks.opened;
   }
 
   start(): void {
@@ -96,20 +98,17 @@ export class Chat {
   // --- sessions -------------------------------------------------------------------------------------------------
 
   /** Read a session and follow it from there. */
-  async open(sessionId: Id): Promise<Opened> {
-    const known = this.opened.get(sessionId);
-    if (known && known.status !== "failed") return known;
-    const opened: Opened = known ?? newOpened(sessionId);
-    opened.status = "loading";
-    this.opened.set(sessionId, opened);
-    this.changed(sessionId);
-    await this.load(opened, sessionId);
-    return opened;
+  open(sessionId: Id): Promise<Opened> {
+    return this.talks.open(sessionId);
+  }
+
+  loadOlder(sessionId: Id): Promise<void> {
+    return this.talks.loadOlder(sessionId);
   }
 
   /** Follow a session no more. */
   leave(sessionId: Id): void {
-    if (!this.opened.delete(sessionId)) return;
+    if (!this.talks.opened.delete(sessionId)) return;
     this.typing.forget(sessionId);
     if (this.watched.has(sessionId)) return; // the list goes on with the same subscription
     if (this.connection.isReady) this.connection.tell("session.unsubscribe", { session_id: sessionId });
@@ -132,28 +131,7 @@ export class Chat {
   async remove(sessionId: Id): Promise<void> {
     await this.api.deleteSession(sessionId);
     this.sessions.remove(sessionId);
-    this.lose(sessionId);
-  }
-
-  async loadOlder(sessionId: Id): Promise<void> {
-    const opened = this.opened.get(sessionId);
-    if (!opened || opened.status !== "ready" || opened.loadingOlder || opened.older === null) return;
-    opened.loadingOlder = true;
-    this.changed(sessionId);
-    try {
-      const first = opened.older === undefined;
-      const page = await (opened.older === undefined
-        ? this.api.messages(sessionId, opened.talk.messages.size + OLDER)
-        : this.api.follow<Message>(opened.older));
-      opened.older = page.next;
-      opened.talk.addOlder(page.results);
-      void this.loadRuns(sessionId, first ? undefined : opened.olderRuns);
-    } catch {
-      // Asked for again by the next scroll.
-    } finally {
-      opened.loadingOlder = false;
-      this.changed(sessionId);
-    }
+    this.talks.lose(sessionId);
   }
 
   // --- talking --------------------------------------------------------------------------------------------------
@@ -215,10 +193,7 @@ export class Chat {
 
   private ready(): void {
     this.watched.clear();
-    for (const [sessionId, opened] of this.opened) {
-      if (opened.status === "ready") void this.follow(opened);
-      else if (opened.status === "failed") void this.open(sessionId);
-    }
+    this.talks.resume();
     for (const runId of this.stopping) void this.sendStop(runId);
     this.outbox.resume();
     this.watchSoon();
@@ -229,7 +204,6 @@ export class Chat {
   private unready(): void {
     this.outbox.pause();
     this.watched.clear();
-    for (const opened of this.opened.values()) opened.subscribed = false;
   }
 
   private take(frame: Frame): void {
@@ -239,89 +213,19 @@ export class Chat {
     if (frame.type === "error") return this.dropped(sessionId, frame);
     this.inbox.feed(frame);
     this.sessions.feed(frame);
-    const opened = this.opened.get(sessionId);
-    if (opened && opened.status === "ready") this.fold(opened, frame);
-    else if (frame.type === "session.deleted") this.lose(sessionId);
+    const change = this.talks.feed(frame);
+    if (change === "draft") return this.topics.tell(`draft:${(frame.data as { message_id: Id }).message_id}`);
+    if (frame.seq === null || change === "gap") return;
+    if (frame.type === "session.deleted") this.talks.lose(sessionId);
+    if (frame.type === "message.created") this.typing.spoke(sessionId, frame);
+    const { key } = frame.data as { key?: string | null };
+    if (key && frame.type.startsWith("message.")) this.outbox.confirmed(key);
+    if (frame.run_id && frame.type.startsWith("run.")) this.settle(frame.run_id, frame);
   }
 
-  private fold(opened: Opened, frame: Frame): void {
-    const { talk } = opened;
-    const change = talk.feed(frame);
-    if (change === "none") return;
-    if (change === "gap") return void this.follow(opened);
-    if (frame.type.startsWith("message.") && frame.seq !== null) {
-      const key = (frame.data as { key?: string | null }).key;
-      if (key) this.outbox.confirmed(key);
-      if (frame.type === "message.created") this.typing.spoke(talk.sessionId, frame);
-    }
-    if (change === "draft") {
-      this.topics.tell(`draft:${(frame.data as { message_id: Id }).message_id}`);
-      return;
-    }
-    if (change === "deleted") return this.lose(talk.sessionId);
-    if (frame.run_id && frame.type.startsWith("run.")) this.settle(talk, frame.run_id);
-    this.changed(talk.sessionId);
-  }
-
-  private settle(talk: Talk, runId: Id): void {
-    const run = talk.runs.get(runId);
-    if (run && ["succeeded", "failed", "cancelled"].includes(run.status)) this.stopping.delete(runId);
-  }
-
-  private async follow(opened: Opened): Promise<void> {
-    const { sessionId } = opened.talk;
-    for (let failures = 0; this.opened.get(sessionId) === opened; ) {
-      try {
-        // The events behind it arrive before this promise is looked at: they fold by their seq, in any case.
-        await this.connection.ask("session.subscribe", { session_id: sessionId, after: opened.talk.lastSeq });
-        opened.subscribed = true;
-        return;
-      } catch (problem) {
-        if (problem instanceof Offline) return; // the next socket begins again
-        if (!(problem instanceof Refused)) throw problem;
-        if (problem.code === "not_found") return this.lose(sessionId);
-        if (problem.temporary) await pause(delayS(++failures, problem.retryAfterS, this.options.random));
-        else if (failures++ === 0) return void (await this.load(opened, sessionId)); // the log no longer reaches back
-        else return;
-      }
-    }
-  }
-
-  private async load(opened: Opened, sessionId: Id): Promise<void> {
-    try {
-      const snapshot = await this.api.session(sessionId);
-      if (this.opened.get(sessionId) !== opened) return;
-      this.show(opened, snapshot);
-      if (this.connection.isReady) void this.follow(opened);
-      void this.loadRuns(sessionId);
-    } catch (problem) {
-      opened.status = problem instanceof Refused && problem.code === "not_found" ? "missing" : "failed";
-    }
-    this.changed(sessionId);
-  }
-
-  private show(opened: Opened, snapshot: Snapshot): void {
-    opened.talk = Talk.of(snapshot);
-    opened.older = snapshot.messages.length < 50 ? null : undefined;
-    opened.status = "ready";
-    for (const row of snapshot.messages) if (row.key) this.outbox.confirmed(row.key);
-    const { messages: _m, runs: _r, interrupts: _i, ...session } = snapshot;
-    this.sessions.put(session);
-  }
-
-  /** The runs behind the answers that are shown: their tokens, cost and time. */
-  private async loadRuns(sessionId: Id, from?: string | null): Promise<void> {
-    if (from === null) return;
-    try {
-      const page = await (from === undefined ? this.api.runs(sessionId, 100) : this.api.follow<Run>(from));
-      const opened = this.opened.get(sessionId);
-      if (!opened) return;
-      opened.olderRuns = page.next;
-      opened.talk.addRuns(page.results);
-      this.changed(sessionId);
-    } catch {
-      // Without them an answer is shown all the same.
-    }
+  private settle(runId: Id, frame: Frame): void {
+    const { status } = frame.data as { status?: string };
+    if (status && ["succeeded", "failed", "cancelled"].includes(status)) this.stopping.delete(runId);
   }
 
   /** The list follows its newest sessions, so that a title or a status that changes elsewhere changes here. */
@@ -355,17 +259,10 @@ export class Chat {
     const { code } = frame.data as { code: string };
     if (code === "not_found" || code === "not_allowed") {
       this.sessions.remove(sessionId);
-      this.lose(sessionId);
+      this.talks.lose(sessionId);
       return;
     }
-    const opened = this.opened.get(sessionId);
-    if (opened) void this.load(opened, sessionId);
-  }
-
-  private lose(sessionId: Id): void {
-    const opened = this.opened.get(sessionId);
-    if (opened) opened.status = "missing";
-    this.changed(sessionId);
+    void this.talks.reload(sessionId);
   }
 
   private async post(item: Unsent): Promise<Posted> {
@@ -389,19 +286,4 @@ export class Chat {
   private changed(sessionId: Id): void {
     this.topics.tell(`talk:${sessionId}`);
   }
-}
-
-function newOpened(sessionId: Id): Opened {
-  return {
-    talk: new Talk(sessionId),
-    status: "loading",
-    older: undefined,
-    loadingOlder: false,
-    olderRuns: null,
-    subscribed: false,
-  };
-}
-
-function pause(seconds: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, seconds * 1000));
 }

@@ -2,13 +2,14 @@
 
 export { Api, type ApiOptions, type MemberRow, type SessionChange, type SessionQuery } from "./api";
 export { delayS } from "./backoff";
-export { Chat, type ChatOptions, type Opened } from "./client";
+export { Chat, type ChatOptions } from "./client";
 export { CLOSED, Connection, type ConnectionState, type SocketLike, type Status } from "./connection";
 export { Offline, Refused } from "./errors";
 export { type Broken, type Change, type Draft, Talk } from "./fold";
 export { Inbox } from "./inbox";
 export { type Keeper, Outbox, storageKeeper, type Unsent } from "./outbox";
 export { type ListState, SessionList } from "./sessions";
+export { type Opened, Talks } from "./talks";
 export { codePoints, newKey } from "./text";
 export { TypingBoard } from "./typing";
 export * from "./wire";

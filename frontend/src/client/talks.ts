@@ -1,0 +1,174 @@
+/** The sessions that somebody looks at: read once, then followed on the socket, and resumed after each loss. */
+
+import type { Api } from "./api";
+import { delayS } from "./backoff";
+import type { Connection } from "./connection";
+import { Offline, Refused } from "./errors";
+import { type Change, Talk } from "./fold";
+import type { Frame, Id, Message, Run, Session, Snapshot } from "./wire";
+
+export interface Opened {
+  talk: Talk;
+  status: "loading" | "ready" | "missing" | "failed";
+  /** Where the older messages are: a page's address, undefined while none was asked for, null at the beginning. */
+  older: string | null | undefined;
+  loadingOlder: boolean;
+  olderRuns: string | null;
+}
+
+export interface TalksOptions {
+  api: Api;
+  connection: Connection;
+  onChange: (sessionId: Id) => void;
+  /** A session was read: its row, and the keys of those of its messages that are one's own. */
+  onRead: (session: Session, keys: readonly string[]) => void;
+  random?: (() => number) | undefined;
+}
+
+const OLDER = 100;
+const SHOWN = 50; // messages that a session comes with
+
+export class Talks {
+  readonly opened = new Map<Id, Opened>();
+  private readonly options: TalksOptions;
+
+  constructor(options: TalksOptions) {
+    this.options = options;
+  }
+
+  /** Read a session and follow it from there. */
+  async open(sessionId: Id): Promise<Opened> {
+    const known = this.opened.get(sessionId);
+    if (known && known.status !== "failed") return known;
+    const opened: Opened = known ?? newOpened(sessionId);
+    opened.status = "loading";
+    this.opened.set(sessionId, opened);
+    this.options.onChange(sessionId);
+    await this.load(opened, sessionId);
+    return opened;
+  }
+
+  /** Take a frame of an open session in. */
+  feed(frame: Frame): Change {
+    const opened = this.opened.get(frame.session_id ?? "");
+    if (!opened || opened.status !== "ready") return "none";
+    const change = opened.talk.feed(frame);
+    if (change === "gap") void this.follow(opened);
+    else if (change === "deleted") this.lose(opened.talk.sessionId);
+    else if (change === "rows") this.options.onChange(opened.talk.sessionId);
+    return change;
+  }
+
+  /** A socket is ready: go on where each session was left. */
+  resume(): void {
+    for (const [sessionId, opened] of this.opened) {
+      if (opened.status === "ready") void this.follow(opened);
+      else if (opened.status === "failed") void this.open(sessionId);
+    }
+  }
+
+  /** Read a session anew: what is known of it may be out of date. */
+  async reload(sessionId: Id): Promise<void> {
+    const opened = this.opened.get(sessionId);
+    if (opened) await this.load(opened, sessionId);
+  }
+
+  /** A session is gone, or one takes no part in it any more. */
+  lose(sessionId: Id): void {
+    const opened = this.opened.get(sessionId);
+    if (opened) opened.status = "missing";
+    this.options.onChange(sessionId);
+  }
+
+  async loadOlder(sessionId: Id): Promise<void> {
+    const opened = this.opened.get(sessionId);
+    if (!opened || opened.status !== "ready" || opened.loadingOlder || opened.older === null) return;
+    opened.loadingOlder = true;
+    this.options.onChange(sessionId);
+    try {
+      const first = opened.older === undefined;
+      const page = await (opened.older === undefined
+        ? this.options.api.messages(sessionId, opened.talk.messages.size + OLDER)
+        : this.options.api.follow<Message>(opened.older));
+      opened.older = page.next;
+      opened.talk.addOlder(page.results);
+      void this.loadRuns(sessionId, first ? undefined : opened.olderRuns);
+    } catch {
+      // Asked for again by the next scroll.
+    } finally {
+      opened.loadingOlder = false;
+      this.options.onChange(sessionId);
+    }
+  }
+
+  private async follow(opened: Opened): Promise<void> {
+    const { sessionId } = opened.talk;
+    for (let failures = 0; this.opened.get(sessionId) === opened; ) {
+      try {
+        // The events behind it arrive before this promise is looked at: they fold by their seq, in any case.
+        await this.options.connection.ask("session.subscribe", { session_id: sessionId, after: opened.talk.lastSeq });
+        return;
+      } catch (problem) {
+        if (problem instanceof Offline) return; // the next socket begins again
+        if (!(problem instanceof Refused)) throw problem;
+        if (problem.code === "not_found") return this.lose(sessionId);
+        if (problem.temporary) await pause(delayS(++failures, problem.retryAfterS, this.options.random));
+        else if (failures++ === 0) return void (await this.load(opened, sessionId)); // the log no longer reaches back
+        else return;
+      }
+    }
+  }
+
+  private async load(opened: Opened, sessionId: Id): Promise<void> {
+    try {
+      const snapshot = await this.options.api.session(sessionId);
+      if (this.opened.get(sessionId) !== opened) return;
+      this.show(opened, snapshot);
+      if (this.options.connection.isReady) void this.follow(opened);
+      void this.loadRuns(sessionId);
+    } catch (problem) {
+      opened.status = problem instanceof Refused && problem.code === "not_found" ? "missing" : "failed";
+    }
+    this.options.onChange(sessionId);
+  }
+
+  private show(opened: Opened, snapshot: Snapshot): void {
+    opened.talk = Talk.of(snapshot);
+    opened.older = snapshot.messages.length < SHOWN ? null : undefined;
+    opened.status = "ready";
+    const { messages, runs: _runs, interrupts: _interrupts, ...session } = snapshot;
+    this.options.onRead(
+      session,
+      messages.flatMap((row) => row.key ?? []),
+    );
+  }
+
+  /** The runs behind the answers that are shown: their tokens, cost and time. */
+  private async loadRuns(sessionId: Id, from?: string | null): Promise<void> {
+    if (from === null) return;
+    try {
+      const page = await (from === undefined ? this.options.api.runs(sessionId, 100) : this.options.api.follow<Run>(from));
+      const opened = this.opened.get(sessionId);
+      if (!opened) return;
+      opened.olderRuns = page.next;
+      opened.talk.addRuns(page.results);
+      this.options.onChange(sessionId);
+    } catch {
+      // Without them an answer is shown all the same.
+    }
+  }
+}
+
+function newOpened(sessionId: Id): Opened {
+  return {
+    talk: new Talk(sessionId),
+    status: "loading",
+    older: undefined,
+    loadingOlder: false,
+    olderRuns: null,
+  };
+}
+
+function pause(seconds: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, seconds * 1000));
+}
