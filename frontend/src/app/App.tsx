@@ -130,7 +130,7 @@ function Page({ onLanguage }: { onLanguage: (language: Language) => void }) {
 
   return (
     <AgentsContext.Provider value={agents}>
-      <a className="skip" href="#composer">
+      <a className="skip" href="#talk">
         {t("skip")}
       </a>
       <div className="page" data-listed={listed} data-side={side}>

@@ -18,7 +18,7 @@ export function Empty({ onPick }: { onPick: (text: string) => void }) {
   const name = boot.user?.name || boot.user?.username || "";
   return (
     <div className="empty">
-      <h1>{name ? t("empty.hello", { name }) : t("empty.hi")}</h1>
+      <h2>{name ? t("empty.hello", { name }) : t("empty.hi")}</h2>
       <p>{t("empty.what")}</p>
       <div className="suggestions">
         {SUGGESTIONS.map(([icon, title, text]) => (

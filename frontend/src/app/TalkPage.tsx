@@ -48,9 +48,15 @@ export function TalkPage({ sessionId }: { sessionId: string | null }) {
     if (last) setEditing(last.run_id);
   };
 
-  if (opened?.status === "missing") return <Problem title={t("session.gone")} text={t("session.gone.text")} />;
+  if (opened?.status === "missing") {
+    return (
+      <main className="talk" id="talk" tabIndex={-1}>
+        <Problem title={t("session.gone")} text={t("session.gone.text")} />
+      </main>
+    );
+  }
   return (
-    <main className="talk" data-empty={!sessionId}>
+    <main className="talk" id="talk" tabIndex={-1} data-empty={!sessionId}>
       {sessionId && !talk ? (
         opened?.status === "failed" ? (
           <Problem title={t("session.failed")} text={t("error.offline")} onRetry={() => void chat.open(sessionId)} />
@@ -105,7 +111,7 @@ function Problem({ title, text, onRetry }: { title: string; text: string; onRetr
   const { t } = useWords();
   return (
     <div className="empty">
-      <h1>{title}</h1>
+      <h2>{title}</h2>
       <p>{text}</p>
       <div className="buttons">
         {onRetry ? (

@@ -44,6 +44,8 @@ export class Talk {
   interrupts = new Map<Id, Interrupt>();
   drafts = new Map<Id, Draft>();
   broken = new Map<Id, Broken>();
+  /** Open runs that lost an attempt, and why: their answer is being written again. */
+  restarted = new Map<Id, string>();
   discarded = new Set<Id>();
   /** Grows with every change of a row, a draft's begin or end; not with the text of a draft. */
   version = 0;
@@ -145,7 +147,10 @@ export class Talk {
 
   private run(fact: string, row: Run & RunNews): void {
     const { discarded, reason, ...run } = row;
-    if (fact === "restarted") this.keepBroken(run, reason ?? "", discarded ?? []);
+    if (fact === "restarted") {
+      this.restarted.set(run.run_id, reason ?? "");
+      this.keepBroken(run, reason ?? "", discarded ?? []);
+    }
     for (const messageId of discarded ?? []) {
       this.discarded.add(messageId);
       this.messages.delete(messageId);
@@ -153,7 +158,10 @@ export class Talk {
     if (run.status !== "running") {
       for (const draft of this.drafts.values()) if (draft.run_id === run.run_id) this.drafts.delete(draft.message_id);
     }
-    if (!OPEN_RUN.has(run.status)) this.broken.delete(run.run_id);
+    if (!OPEN_RUN.has(run.status)) {
+      this.broken.delete(run.run_id);
+      this.restarted.delete(run.run_id);
+    }
     this.runs.set(run.run_id, run as Run);
   }
 

@@ -27,6 +27,7 @@ export const Answer = memo(function Answer({ item, sessionId, thoughts }: Props)
     <article className="answer" data-message-id={item.messageId} data-run-id={item.runId} aria-busy={!message}>
       {item.first && author ? <Face author={author} at={message?.created_at} /> : null}
       <div className="said">
+        {item.restarted === undefined ? null : <Restarted reason={item.restarted} />}
         {thought ? <Thoughts text={thought} open={!message && !text} /> : null}
         {text ? <Markdown text={text} writing={!message} /> : null}
         {!text && !thought ? <Dots /> : null}
@@ -61,6 +62,17 @@ export function Dots() {
       <i />
       <i />
       <i />
+    </p>
+  );
+}
+
+/** Why what one has read is being written again. */
+export function Restarted({ reason }: { reason: string }) {
+  const { t } = useWords();
+  return (
+    <p className="restarted">
+      <Icon name="retry" size={14} />
+      {reason === "drained" ? t("restart.drained") : t("restart.lost")}
     </p>
   );
 }

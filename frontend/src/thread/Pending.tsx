@@ -2,14 +2,11 @@
 
 import { useAgents } from "../app/context";
 import type { Author } from "../client";
-import { useWords } from "../i18n";
 import { Markdown } from "../markdown/Markdown";
-import { Icon } from "../ui/Icon";
-import { Dots, Face } from "./Answer";
+import { Dots, Face, Restarted } from "./Answer";
 import type { Item } from "./items";
 
 export function Pending({ item }: { item: Extract<Item, { kind: "pending" }> }) {
-  const { t } = useWords();
   const { run, broken } = item;
   const agent = useAgents().find((one) => one.name === run.agent);
   const author: Author = broken?.author ?? {
@@ -25,10 +22,7 @@ export function Pending({ item }: { item: Extract<Item, { kind: "pending" }> }) 
       <div className="said">
         {broken ? (
           <>
-            <p className="restarted">
-              <Icon name="retry" size={14} />
-              {broken.reason === "drained" ? t("restart.drained") : t("restart.lost")}
-            </p>
+            <Restarted reason={broken.reason} />
             {broken.text ? (
               <div className="void" aria-hidden="true">
                 <Markdown text={broken.text} />

@@ -12,7 +12,7 @@ import { dayKey } from "../ui/format";
 export type Item =
   | { kind: "day"; key: string; at: string }
   | { kind: "asked"; key: string; message: Message }
-  | { kind: "answer"; key: string; messageId: string; runId: string | null; message?: Message; first: boolean }
+  | { kind: "answer"; key: string; messageId: string; runId: string | null; message?: Message; first: boolean; restarted?: string }
   | { kind: "tool"; key: string; message: Message; first: boolean }
   | { kind: "notice"; key: string; message: Message }
   | { kind: "pending"; key: string; run: Run; broken?: Broken; first: boolean }
@@ -141,7 +141,9 @@ class Builder {
     const broken = this.talk.broken.get(run.run_id);
     for (const draft of drafts) {
       const first = this.join(run.run_id, draft.author?.name ?? run.agent);
-      this.items.push({ kind: "answer", key: draft.message_id, messageId: draft.message_id, runId: run.run_id, first });
+      const restarted = this.talk.restarted.get(run.run_id);
+      const { message_id: key } = draft;
+      this.items.push({ kind: "answer", key, messageId: key, runId: run.run_id, first, ...(restarted !== undefined && { restarted }) });
     }
     const questions = this.talk.openInterrupts().filter((row) => row.run_id === run.run_id);
     for (const interrupt of questions) {

@@ -52,12 +52,13 @@ describe("a lost attempt", () => {
         expect(talk.drafts.size).toBe(0);
         seen = before;
       }
+      if (seen && talk.runs.get(frame.run_id ?? "")?.status === "running") expect([...talk.restarted.values()]).toEqual(["worker_lost"]);
       if (broken) kept.push(frame.type);
       if (frame.type === "message.delta" && seen) expect(broken).toBeUndefined();
     }
     expect(seen.length).toBeGreaterThan(10);
     expect(kept).toContain("run.started");
-    expect(talk.broken.size).toBe(0);
+    expect(talk.broken.size + talk.restarted.size).toBe(0);
   });
 });
 
