@@ -246,12 +246,13 @@ def test_a_limit_of_none_asks_nobody(talk: Talk, settings: Any, redis: Any) -> N
 def test_a_message_is_answered_by_the_agent_that_it_mentions(talk: Talk, content: str, agent: str) -> None:
     for name in ("support", "off", "inner", "AI", "ai"):
         visibility = "staff" if name == "inner" else "everyone"
-        Agent.objects.create(name=name, enabled=name != "off", visibility=visibility)
+        row = {"enabled": name != "off", "visibility": visibility}
+        Agent.objects.update_or_create(name=name, defaults=row)
     assert talk.queue(content).agent_id == agent
 
 
 def test_an_agent_that_is_named_apart_counts_more_than_one_that_is_mentioned(talk: Talk) -> None:
-    Agent.objects.create(name="support")
+    Agent.objects.get_or_create(name="support")
     assert talk.queue("@support?", agent="assistant").agent_id == "assistant"
 
 
