@@ -20,7 +20,8 @@ from tests.launch.launched import Launched
 PATIENCE = float(os.environ.get("CHAT_TEST_PATIENCE", "1"))
 PASSWORD = "correct horse battery"
 PEOPLE = ("ada", "ben", "eve")
-COUNTING, LONG = "demo?tokens=60&tokens_per_s=20", "demo?tokens=4000&tokens_per_s=50"
+# What a message may choose: demo models that count, for three seconds, for eight, and for longer than a test.
+COUNTING, SLOW, LONG = (f"demo?tokens={count}&tokens_per_s=20" for count in (60, 160, 4000))
 ROOMY = {
     "CHAT_MESSAGES_PER_10S": "0",
     "CHAT_SOCKETS_PER_USER": "0",
@@ -43,7 +44,7 @@ class Server:
 
     def __init__(self, data: Path, **settings: str) -> None:
         self.data = data
-        self.settings: dict[str, Any] = {**ROOMY, "CHAT_LLMS": f"{COUNTING},{LONG}", **settings}
+        self.settings = {**ROOMY, "CHAT_LLMS": f"{COUNTING},{SLOW},{LONG}", **settings}
         self.launched = Launched(data, **self.settings)
 
     def __enter__(self) -> Server:

@@ -17,7 +17,7 @@ from typing import Any
 from playwright.sync_api import Browser, expect, sync_playwright
 
 from tests.browser import chromium
-from tests.browser.conftest import COUNTING, LONG, PASSWORD, Server
+from tests.browser.conftest import LONG, PASSWORD, SLOW, Server
 from tests.browser.states import states
 from tests.browser.visitor import Visitor
 from tests.proxy import Proxy
@@ -94,7 +94,7 @@ class Studio:
     def faults(self, look: str) -> None:
         """A worker that was killed; no connection."""
         visitor = self.visitor("ben", **LOOKS[look])
-        visitor.choose_llm(COUNTING).say("Count the payments of this minute.")
+        visitor.choose_llm(SLOW).say("Count the payments of this minute.")
         visitor.await_words(10)
         os.kill(self.server.launched.pid("worker"), signal.SIGKILL)
         visitor.thread.get_by_text("The answer is being written again").wait_for()  # at each frame: it may go soon

@@ -10,11 +10,13 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.conftest import COUNTING, Server, Visit
+from tests.browser.conftest import COUNTING, SLOW, Server, Visit
 from tests.processes import eventually, free_port
 from tests.proxy import Proxy
 
-WHOLE = " ".join(f"w{number}" for number in range(1, 61))
+
+def words(count: int) -> str:
+    return " ".join(f"w{number}" for number in range(1, count + 1))
 
 
 def test_a_reload_in_the_middle_of_an_answer_goes_on_where_it_was(visit: Visit) -> None:
@@ -23,23 +25,23 @@ def test_a_reload_in_the_middle_of_an_answer_goes_on_where_it_was(visit: Visit) 
     ada.page.reload()
     ada.await_words(60)
     expect(ada.stop).to_have_count(0)
-    assert ada.answer_text() == WHOLE
+    assert ada.answer_text() == words(60)
     expect(ada.answers).to_have_count(1)
 
 
 def test_a_worker_that_is_killed_costs_seconds_and_is_told(visit: Visit, server: Server) -> None:
     ada, again = visit("ada"), visit("ada")
-    ada.choose_llm(COUNTING).say("Count")
+    ada.choose_llm(SLOW).say("Count")
     ada.await_words(5)
     os.kill(server.launched.pid("worker"), signal.SIGKILL)
     # Looks at every frame, where `expect` looks once in a while: it may be gone soon.
     ada.thread.get_by_text("The answer is being written again").wait_for()
-    ada.await_words(60)
+    ada.await_words(160)
     again.open(ada.path)
     for tab in (ada, again):
         expect(tab.stop).to_have_count(0)
         expect(tab.answers).to_have_count(1)
-        assert tab.answer_text() == WHOLE
+        assert tab.answer_text() == words(160)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=["asked to stop", "killed"])
@@ -49,7 +51,7 @@ def test_a_web_process_that_goes_is_come_back_to(visit: Visit, server: Server, n
     os.kill(server.launched.pid("web"), number)
     ada.await_words(60)
     expect(ada.stop).to_have_count(0)
-    assert ada.answer_text() == WHOLE
+    assert ada.answer_text() == words(60)
     ada.say("And again")
     expect(ada.answers).to_have_count(2)
 
@@ -61,7 +63,7 @@ def test_a_server_that_is_started_again_takes_the_answer_up(visit: Visit, server
     ada.await_words(60)
     expect(ada.stop).to_have_count(0)
     expect(ada.answers).to_have_count(1)
-    assert ada.answer_text() == WHOLE
+    assert ada.answer_text() == words(60)
     assert ada.page.get_by_role("img", name="Connected").is_visible()
 
 
