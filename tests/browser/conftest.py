@@ -45,7 +45,7 @@ class Server:
     def __init__(self, data: Path, **settings: str) -> None:
         self.data = data
         self.settings = {**ROOMY, "CHAT_LLMS": f"{COUNTING},{SLOW},{LONG}", **settings}
-        self.launched = Launched(data, **self.settings)
+        self.launched = Launched(data, settings=self.settings)
 
     def __enter__(self) -> Server:
         self.launched.until_ready()
@@ -68,7 +68,7 @@ class Server:
     def restart(self) -> None:
         """Stop all of it, as Ctrl-C does, and start it again on the same port and data."""
         self.launched.end()
-        self.launched = Launched(self.data, port=self.launched.port, **self.settings)
+        self.launched = Launched(self.data, port=self.launched.port, settings=self.settings)
         self.launched.until_ready()
 
 

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from http.client import HTTPException
 from pathlib import Path
 
@@ -22,7 +22,9 @@ RECIPE = "run:\n\t@exec {python} -m chatproject.launch --parent $$PPID\n"
 class Launched:
     """`with_make`: the parent is a real make with the Makefile's recipe, but without the set-up before it."""
 
-    def __init__(self, data: Path, *, port: int = 0, with_make: bool = False, **settings: str) -> None:
+    def __init__(
+        self, data: Path, *, port: int = 0, with_make: bool = False, settings: Mapping[str, str] | None = None
+    ) -> None:
         self.data = data
         self.ready_line = ""
         self.port = port or free_port()
@@ -37,7 +39,13 @@ class Launched:
         self.process = subprocess.Popen(
             command,
             cwd=ROOT,
-            env={**kept, "PORT": str(self.port), "CHAT_DATA_DIR": str(data), "CHAT_REDIS": "embedded", **settings},
+            env={
+                **kept,
+                "PORT": str(self.port),
+                "CHAT_DATA_DIR": str(data),
+                "CHAT_REDIS": "embedded",
+                **(settings or {}),
+            },
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
