@@ -20,8 +20,9 @@ from tests.launch.launched import Launched
 PATIENCE = float(os.environ.get("CHAT_TEST_PATIENCE", "1"))
 PASSWORD = "correct horse battery"
 PEOPLE = ("ada", "ben", "eve")
-# What a message may choose: demo models that count, for three seconds, for eight, and for longer than a test.
-COUNTING, SLOW, LONG = (f"demo?tokens={count}&tokens_per_s=20" for count in (60, 160, 4000))
+# What a message may choose: demo models that count, to 60 in three seconds, to 100 after some thought, or without end.
+COUNTING, LONG = "demo?tokens=60&tokens_per_s=20", "demo?tokens=4000&tokens_per_s=20"
+SLOW = "demo?tokens=100&tokens_per_s=20&first_token_ms=1500"
 ROOMY = {
     "CHAT_MESSAGES_PER_10S": "0",
     "CHAT_SOCKETS_PER_USER": "0",

@@ -97,9 +97,9 @@ class Studio:
         visitor.choose_llm(SLOW).say("Count the payments of this minute.")
         visitor.await_words(10)
         os.kill(self.server.launched.pid("worker"), signal.SIGKILL)
-        visitor.thread.get_by_text("The answer is being written again").wait_for()  # at each frame: it may go soon
+        expect(visitor.thread.get_by_text("The answer is being written again")).to_be_visible()
         self.take(visitor, f"{look}-restarted")
-        visitor.await_words(60)
+        visitor.await_words(100)
         expect(visitor.stop).to_have_count(0)
         self.cable.lead_to(9)
         expect(visitor.page.get_by_text("The connection was lost")).to_be_visible()

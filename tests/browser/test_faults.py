@@ -34,14 +34,13 @@ def test_a_worker_that_is_killed_costs_seconds_and_is_told(visit: Visit, server:
     ada.choose_llm(SLOW).say("Count")
     ada.await_words(5)
     os.kill(server.launched.pid("worker"), signal.SIGKILL)
-    # Looks at every frame, where `expect` looks once in a while: it may be gone soon.
-    ada.thread.get_by_text("The answer is being written again").wait_for()
-    ada.await_words(160)
+    expect(ada.thread.get_by_text("The answer is being written again")).to_be_visible()
+    ada.await_words(100)
     again.open(ada.path)
     for tab in (ada, again):
         expect(tab.stop).to_have_count(0)
         expect(tab.answers).to_have_count(1)
-        assert tab.answer_text() == words(160)
+        assert tab.answer_text() == words(100)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=["asked to stop", "killed"])
