@@ -1,6 +1,7 @@
 """The steps of a run: each call of a tool is written down, then made, then what it gave is written down."""
 
 import asyncio
+import json
 import logging
 import re
 import time
@@ -120,7 +121,7 @@ class Steps:
         asked = tuple(Wanted(call.call_id, call.tool, call.args_json) for call in calls)
         return [
             Called(self.run.state["steps"][index]["text"], asked),
-            *(Returned(call.call_id, call.tool, call.text, call.status != Status.RETURNED) for call in calls),
+            *(Returned(call.call_id, call.tool, told(call), call.status != Status.RETURNED) for call in calls),
         ]
 
     def _entry(self, step: int, index: int, asked: Wanted) -> ToolCall:
@@ -228,6 +229,16 @@ def failed(problem: CallFailed, call: ToolCall) -> dict[str, Any]:
     if problem.may_have_happened and call.effect == Effect.ONCE:
         return {"status": Status.UNKNOWN, "error": error}
     return {"status": Status.FAILED, "error": error, "text": problem.message}
+
+
+def told(call: ToolCall) -> str:
+    """What the LLM reads of a call. Where a person has edited its arguments, it must not take this for its own's."""
+    if not (call.calls and call.needs_approval):
+        return call.text
+    asked = json.loads(call.args_json or "{}")
+    if all(name in call.args and call.args[name] == value for name, value in asked.items()):
+        return call.text
+    return f"A person changed the arguments to {json.dumps(call.args, ensure_ascii=False)}.\n{call.text}"
 
 
 def _failed(entry: ToolCall, code: str, message: str) -> ToolCall:

@@ -55,6 +55,7 @@ async def test_what_a_person_edits_is_what_is_called(
     [call] = await calls(run)
     assert call.args == {"number": 6, "text": ""} and json.loads(call.args_json) == {"number": 5}
     assert '"number": 6' in results(llm)[0][0]
+    assert results(llm)[0][0].startswith("A person changed the arguments to ")
 
 
 async def test_what_is_not_what_was_approved_is_not_called(
