@@ -113,7 +113,8 @@ def _told(text: str) -> str:
     try:
         value = json.loads(text)
     except ValueError:
-        return text.strip()
+        note, _, rest = text.partition("\n")  # a line about the call may stand before what it gave
+        return f"{_told(rest)} {note}" if rest.startswith("{") else text.strip()
     return ", ".join(_pairs(value)) + "." if isinstance(value, dict) and value else text.strip()
 
 

@@ -114,6 +114,13 @@ async def test_a_result_that_is_an_object_is_told_in_words() -> None:
     assert "order 1001, status cancelled, refund 78.50 USD, items: 2 × Mug." in text_of(pieces)
 
 
+async def test_a_line_before_a_result_is_told_after_it() -> None:
+    call = ToolCall("demo-1", "cancel_order", "{}")
+    text = 'A person changed the arguments to {"order_id": "1004"}.\n{"order_id": "1004", "status": "cancelled"}'
+    pieces = await answer("cancel order 1001", Called("", (call,)), Returned("demo-1", "cancel_order", text))
+    assert "order 1004, status cancelled. A person changed the arguments to " in text_of(pieces)
+
+
 async def test_a_refusal_is_told_with_its_reason_and_for_which_call() -> None:
     calls = tuple(ToolCall(f"demo-{n}", "cancel_order", f'{{"order_id": "{n}", "percent": 9}}') for n in (1, 2))
     results = (
