@@ -2,7 +2,7 @@ import react from "@vitejs/plugin-react";
 import { defineConfig } from "vitest/config";
 
 /** The server that the page of `npm run dev` talks to. */
-const server = process.env.CHAT_SERVER ?? "http://127.0.0.1:8000";
+const server = process.env.SERVER_URL ?? "http://127.0.0.1:8000";
 
 export default defineConfig({
   base: "/static/app/",
