@@ -85,7 +85,8 @@ function Page({ onLanguage }: { onLanguage: (language: Language) => void }) {
   useTopic("inbox");
   const asks = chat.inbox.rows.length;
   const session = opened?.talk.session ?? (sessionId ? chat.sessions.row(sessionId) : undefined) ?? null;
-  const title = session ? session.title || t("session.untitled") : t("session.new");
+  const gone = opened?.status === "missing";
+  const title = gone ? t("session.gone") : session ? session.title || t("session.untitled") : t("session.new");
 
   useEffect(() => {
     document.title = `${asks ? `(${asks}) ` : ""}${sessionId ? title : t("app")}`;
@@ -152,7 +153,7 @@ function Page({ onLanguage }: { onLanguage: (language: Language) => void }) {
               <Icon name="inbox" />
               {asks ? <span className="badge">{asks > 99 ? "99+" : asks}</span> : null}
             </button>
-            {session ? (
+            {session && !gone ? (
               <button type="button" className="quiet icon-only" aria-pressed={side === "session"} aria-label={t("about")} title={t("about")} onClick={() => toggle("session")}>
                 <Icon name="info" />
               </button>

@@ -52,7 +52,7 @@ export function UserMenu({ onLanguage, onHelp }: { onLanguage: (language: Langua
       },
     },
     { key: "language", label: LANGUAGES[other].name, icon: icon("language"), onChoose: () => onLanguage(other) },
-    { key: "keys", label: t("keys"), hint: "?", icon: icon("keyboard"), onChoose: onHelp },
+    { key: "keys", label: t("keys"), icon: icon("keyboard"), onChoose: onHelp },
   ];
   if (boot.password_url) choices.push({ key: "password", label: t("password"), icon: icon("edit"), onChoose: leave(boot.password_url) });
   if (boot.about_url) choices.push({ key: "about", label: t("about.server"), icon: icon("info"), onChoose: leave(boot.about_url) });

@@ -47,6 +47,8 @@ export class Talk {
   /** Open runs that lost an attempt, and why: their answer is being written again. */
   restarted = new Map<Id, string>();
   discarded = new Set<Id>();
+  /** Runs that a message has named and no event has told yet: it comes right behind. */
+  announced = new Set<Id>();
   /** Grows with every change of a row, a draft's begin or end; not with the text of a draft. */
   version = 0;
 
@@ -122,7 +124,7 @@ export class Talk {
     const [noun, fact] = frame.type.split(".", 2);
     const data = frame.data as unknown;
     if (noun === "session" && isRow(data, "status")) this.session = sessionRow(data as unknown as Session);
-    else if (noun === "message" && isRow(data, "content")) this.message(data as unknown as Message);
+    else if (noun === "message" && isRow(data, "content")) this.message(fact ?? "", data as unknown as Message);
     else if (noun === "run" && isRow(data, "status")) this.run(fact ?? "", data as unknown as Run & RunNews);
     else if (noun === "interrupt" && isRow(data, "status")) {
       const row = data as unknown as Interrupt;
@@ -131,7 +133,7 @@ export class Talk {
     return frame.type === "session.deleted" ? "deleted" : "rows";
   }
 
-  private message(row: Message): void {
+  private message(fact: string, row: Message): void {
     if (this.discarded.has(row.message_id)) return;
     const draft = this.drafts.get(row.message_id);
     // Thoughts are shown and not stored: they stay with the message for as long as this page is open.
@@ -140,6 +142,7 @@ export class Talk {
     this.messages.set(row.message_id, row);
     if (thoughts) this.thoughts.set(row.message_id, thoughts);
     if (row.run_id && row.role !== "user") this.broken.delete(row.run_id);
+    if (fact === "created" && row.role === "user" && row.run_id && !this.runs.has(row.run_id)) this.announced.add(row.run_id);
   }
 
   /** What an answer's model thought, by message. Not part of the state: a page that is loaded again has none. */
@@ -163,6 +166,7 @@ export class Talk {
       this.restarted.delete(run.run_id);
     }
     this.runs.set(run.run_id, run as Run);
+    this.announced.delete(run.run_id);
   }
 
   private keepBroken(run: Run, reason: string, discarded: readonly Id[]): void {

@@ -73,7 +73,7 @@ export const en = {
   "answer.stopped": "Stopped here",
   "answer.stopped_early": "Stopped before the first word",
   "answer.taken_back": "Taken back",
-  "answer.tokens": "{in} in, {out} out",
+  "answer.tokens": "{in} → {out} tokens",
   "restart.lost": "The connection to the model's worker was lost. The answer is being written again.",
   "restart.drained": "The server is being renewed. The answer is being written again.",
   "code.plain": "text",
@@ -100,6 +100,8 @@ export const en = {
   "tool.result": "Result",
   "tool.error": "Error",
 
+  "access.read": "reads",
+  "access.write": "changes something",
   "question.approval": "Your approval is needed",
   "question.asks": "A question for you",
   "question.approve": "Approve",

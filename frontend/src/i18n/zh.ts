@@ -75,7 +75,7 @@ export const zh: Catalogue = {
   "answer.stopped": "已在此停止",
   "answer.stopped_early": "尚未开始回答就已停止",
   "answer.taken_back": "已撤回",
-  "answer.tokens": "输入 {in}，输出 {out}",
+  "answer.tokens": "{in} → {out} 个 Token",
   "restart.lost": "与模型工作进程的连接中断，正在重新回答。",
   "restart.drained": "服务器正在更新，正在重新回答。",
   "code.plain": "文本",
@@ -102,6 +102,8 @@ export const zh: Catalogue = {
   "tool.result": "结果",
   "tool.error": "错误",
 
+  "access.read": "只读",
+  "access.write": "会修改数据",
   "question.approval": "需要你的批准",
   "question.asks": "有个问题问你",
   "question.approve": "批准",

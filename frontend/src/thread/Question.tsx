@@ -82,7 +82,7 @@ function Approval({ interrupt, busy, answer }: PartProps) {
         <p className="tool-name">
           <Icon name="tool" size={15} />
           <code>{tool}</code>
-          {access ? <small>{access}</small> : null}
+          {access ? <small>{t(access === "write" ? "access.write" : "access.read")}</small> : null}
         </p>
       ) : null}
       {description ? <p className="hint">{description}</p> : null}

@@ -67,8 +67,8 @@ export function itemsOf(talk: Talk, unsent: readonly Unsent[]): Item[] {
       if (row.run_id) place(row.run_id);
       list.said(row);
       if (row.run_id && ends.get(row.run_id) === index) release(row.run_id);
-    } else if (row.run_id && waiting.has(row.run_id)) {
-      return; // in the queue
+    } else if (row.run_id && (waiting.has(row.run_id) || (talk.announced.has(row.run_id) && talk.openRuns().length))) {
+      return; // in the queue, or about to be
     } else if (row.run_id && ends.has(row.run_id)) {
       if (!busy) under = row.run_id;
     } else if (busy && row.run_id) {

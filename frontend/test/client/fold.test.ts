@@ -139,6 +139,20 @@ describe("a tool call", () => {
   });
 });
 
+describe("a message of mine", () => {
+  it("announces its run until that is told", () => {
+    const { frames, recording } = load("queued");
+    const talk = begin(recording);
+    let announced = 0;
+    for (const frame of frames) {
+      talk.feed(frame);
+      if (frame.type === "message.created" && (frame.data as { role?: string }).role === "user") announced += talk.announced.size;
+      if (frame.type === "run.queued") expect(talk.announced.size).toBe(0);
+    }
+    expect(announced).toBe(4);
+  });
+});
+
 describe("older messages", () => {
   it("come before those that are there, without doubles and without what was discarded", () => {
     const { frames, recording } = load("opened_late");

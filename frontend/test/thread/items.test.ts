@@ -94,6 +94,15 @@ describe("the order of a thread", () => {
     expect(itemsOf(made, []).map((item) => item.kind)).toEqual(["day", "asked", "asked", "day", "asked"]);
   });
 
+  it("shows nothing of a message that will wait, before its run is told", () => {
+    const made = talk([message("A", "user", "a"), message("B", "user", "b")], [run("a", "running", 1)]);
+    made.announced.add("b");
+    expect(names(itemsOf(made, []))).toEqual(["asked:A", "pending:pending:a"]);
+    const idle = talk([message("A", "user", "a")]);
+    idle.announced.add("a");
+    expect(names(itemsOf(idle, []))).toEqual(["asked:A"]);
+  });
+
   it("puts what joined an answer after its question, where it was said", () => {
     const joined = { data: { joined: { run_id: "a", read: false } } };
     const rows = [message("A", "user", "a"), message("J", "user", null, joined)];
