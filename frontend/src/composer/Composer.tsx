@@ -7,6 +7,7 @@ import type { OnBusy, Run, SendOptions, Session } from "../client";
 import { useWords } from "../i18n";
 import { Icon } from "../ui/Icon";
 import { Menu } from "../ui/Menu";
+import { useNotices } from "../ui/Notices";
 import { Mentions, type Pick, useMentions } from "./Mentions";
 import { AgentPicker, LlmPicker } from "./Pickers";
 
@@ -30,6 +31,7 @@ export function isComposing(event: KeyboardEvent): boolean {
 export function Composer({ sessionId, session, running, onSend, onEditLast }: Props) {
   const { boot, chat, userId } = useWorld();
   const { t } = useWords();
+  const { attempt } = useNotices();
   useTopic("connection");
   const agents = useAgents();
   const name = draftName(userId, sessionId);
@@ -112,7 +114,7 @@ export function Composer({ sessionId, session, running, onSend, onEditLast }: Pr
 
   const chooseAgent = (value: string) => {
     setAgent(value);
-    if (sessionId) void chat.changeSession(sessionId, { agent: value });
+    if (sessionId) void attempt(chat.changeSession(sessionId, { agent: value }));
   };
 
   const modes = running && session?.on_busy ? BUSY : [];
@@ -158,6 +160,11 @@ export function Composer({ sessionId, session, running, onSend, onEditLast }: Pr
           <small className={tooLong ? "count problem" : "count"}>
             {[...text].length} / {boot.max_content}
           </small>
+        ) : null}
+        {session?.status === "closed" && session.my_role !== "viewer" ? (
+          <button type="button" className="small" onClick={() => void attempt(chat.archive(session.session_id, false))}>
+            {t("session.unarchive")}
+          </button>
         ) : null}
         {running ? (
           <button

@@ -76,6 +76,14 @@ describe("Enter", () => {
   });
 });
 
+describe("an archived chat", () => {
+  it("can be brought back from where one would write", async () => {
+    await composer({ ...SESSION, status: "closed" });
+    await stage.click("Bring back");
+    expect(stage.server.requests.map(({ method, path }) => `${method} ${path}`)).toContain("POST http://chat/api/sessions/s/reopen/");
+  });
+});
+
 describe("a draft", () => {
   it("is there again, in its own chat alone", async () => {
     vi.useFakeTimers();
