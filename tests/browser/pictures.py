@@ -91,6 +91,20 @@ class Studio:
         expect(visitor.stop).to_have_count(0)
         self.take(visitor, f"{look}-stopped")
 
+    def acting(self, look: str) -> None:
+        """Tools, and an approval."""
+        visitor = self.visitor("ada", **LOOKS[look]).say("@support order status 1001")
+        expect(visitor.page.get_by_role("button", name="Copy answer")).to_have_count(1)
+        visitor.thread.get_by_role("group").last.locator("summary").click()
+        self.take(visitor, f"{look}-tool")
+        visitor.say("@support cancel order 1001")
+        expect(visitor.page.get_by_role("button", name="Approve")).to_be_visible()
+        self.take(visitor, f"{look}-approval")
+        for _ in range(2):
+            visitor.page.get_by_role("button", name="Refuse").click()
+        expect(visitor.page.get_by_role("button", name="Copy answer")).to_have_count(2)
+        self.take(visitor, f"{look}-refused")
+
     def faults(self, look: str) -> None:
         """A worker that was killed; no connection."""
         visitor = self.visitor("ben", **LOOKS[look])
@@ -131,6 +145,7 @@ def pictures(studio: Studio) -> Iterator[tuple[str, Any]]:
         yield f"{look}-usual", lambda look=look: studio.usual(look)
         if look != "chinese":
             yield f"{look}-under-way", lambda look=look: studio.under_way(look)
+            yield f"{look}-acting", lambda look=look: studio.acting(look)
     for look in ("light", "phone-dark"):
         yield f"{look}-faults", lambda look=look: studio.faults(look)
         yield f"{look}-long", lambda look=look: studio.long(look)

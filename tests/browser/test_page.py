@@ -57,14 +57,14 @@ def test_axe_finds_nothing_on_the_pages_around_it(visit: Visit, server: Server, 
 
 # What is the same in every language: names, keys, and what people and models have said.
 SAME = re.compile(
-    r"\b(ada|eve|demo\S*|Assistant|assistant|English|Enter|Shift|Esc|Ctrl|Alt|GitHub|AI|JSON|Markdown|Token|Python|USD)\b"
+    r"\b(ada|eve|demo\S*|[Aa]ssistant|English|Enter|Shift|Esc|Ctrl|Alt|GitHub|AI|JSON|Markdown|Token|Python|USD)\b"
 )
 TOLD = """() => {
   const told = [];
   const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_ELEMENT | NodeFilter.SHOW_TEXT);
   for (let node = walker.currentNode; node; node = walker.nextNode()) {
     const element = node.nodeType === Node.TEXT_NODE ? node.parentElement : node;
-    if (element.closest(".prose, .off-screen[aria-live], kbd, script, noscript, [lang]:not(html)")) continue;
+    if (element.closest(".prose, pre, .off-screen[aria-live], kbd, script, noscript, [lang]:not(html)")) continue;
     if (node.nodeType === Node.TEXT_NODE) told.push(node.data);
     else for (const name of ["aria-label", "title", "placeholder", "alt", "aria-description"])
       if (element.hasAttribute(name)) told.push(element.getAttribute(name));
