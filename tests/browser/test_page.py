@@ -173,11 +173,26 @@ def test_the_first_stop_of_the_tab_key_leads_past_the_list(visit: Visit) -> None
 # -- on a phone --------------------------------------------------------------------------------------------------------
 
 
+# What one could not touch: beyond the edge, in the part of the page that never moves.
+BEYOND = """() => [...document.querySelectorAll("main button, main a, main textarea, main summary")]
+  .filter((one) => { const at = one.getBoundingClientRect(); return at.width && (at.left < 0 || at.right > innerWidth); })
+  .map((one) => one.getAttribute("aria-label") ?? one.textContent)"""
+
+
 def test_a_phone_has_everything_and_nothing_wider_than_itself(visit: Visit) -> None:
     ada = visit("ada", **PHONE)
     for state in states(ada):
         wide = ada.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
         assert wide <= 0, state
+        assert ada.page.evaluate(BEYOND) == [], state
+    ada.open().choose_llm(LONG).say("Count")
+    ada.await_words(1)
+    ada.say("And then").message.fill("And this")
+    expect(ada.page.get_by_role("region", name="Waiting messages")).to_be_visible()
+    assert ada.page.evaluate(BEYOND) == []
+    for _ in range(2):
+        ada.stop.click()
+    expect(ada.stop).to_have_count(0)
 
 
 # -- safe to read ------------------------------------------------------------------------------------------------------
