@@ -49,7 +49,10 @@ export function useOpened(sessionId: string | null): Opened | undefined {
   return sessionId ? chat.opened.get(sessionId) : undefined;
 }
 
-const DRAW_EVERY_MS = 30; // text arrives more often than anybody reads
+/** Text arrives more often than anybody reads; the longer it is, the more a drawing costs. */
+export function drawEveryMs(length: number): number {
+  return Math.min(30 + length / 200, 100);
+}
 
 /** A draft as it grows, drawn at a pace that leaves the page free to scroll. */
 export function useDraft(sessionId: string, messageId: string): Draft | undefined {
@@ -60,7 +63,8 @@ export function useDraft(sessionId: string, messageId: string): Draft | undefine
     let drawnAt = 0;
     const look = (now: number) => {
       frame = 0;
-      if (now - drawnAt < DRAW_EVERY_MS) return void (frame = requestAnimationFrame(look));
+      const length = chat.draft(sessionId, messageId)?.text.length ?? 0;
+      if (now - drawnAt < drawEveryMs(length)) return void (frame = requestAnimationFrame(look));
       drawnAt = now;
       draw((count) => count + 1);
     };
@@ -69,7 +73,7 @@ export function useDraft(sessionId: string, messageId: string): Draft | undefine
       off();
       cancelAnimationFrame(frame);
     };
-  }, [chat, messageId]);
+  }, [chat, sessionId, messageId]);
   return chat.draft(sessionId, messageId);
 }
 
