@@ -135,6 +135,9 @@ async def opened_late(take: Take) -> None:
         await take.answered(f"Question {number}", SWIFT)
     run_id = await client.say(session_id, "Count", llm=STEADY)
     await client.shown(session_id, run_id, characters=20)
+    # What the first subscription still sends is not this one's.
+    await client.command("session.unsubscribe", session_id=session_id)
+    client.folds.pop(session_id)
     client.received.clear()
     take.snapshot = await client.get(f"/api/sessions/{session_id}/")
     await client.open_page(session_id)
