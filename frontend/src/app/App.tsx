@@ -86,7 +86,7 @@ function Page({ onLanguage }: { onLanguage: (language: Language) => void }) {
   const asks = chat.inbox.rows.length;
   const session = opened?.talk.session ?? (sessionId ? chat.sessions.row(sessionId) : undefined) ?? null;
   const gone = opened?.status === "missing";
-  const title = gone ? t("session.gone") : session ? session.title || t("session.untitled") : t("session.new");
+  const title = gone ? t("app") : session ? session.title || t("session.untitled") : t("session.new");
 
   useEffect(() => {
     document.title = `${asks ? `(${asks}) ` : ""}${sessionId ? title : t("app")}`;
@@ -131,9 +131,11 @@ function Page({ onLanguage }: { onLanguage: (language: Language) => void }) {
 
   return (
     <AgentsContext.Provider value={agents}>
-      <a className="skip" href="#talk">
-        {t("skip")}
-      </a>
+      {gone ? null : (
+        <a className="skip" href="#composer">
+          {t("skip")}
+        </a>
+      )}
       <div className="page" data-listed={listed} data-side={side}>
         <div className="left">
           <Sidebar current={sessionId} onOpen={open} />

@@ -50,13 +50,13 @@ export function TalkPage({ sessionId }: { sessionId: string | null }) {
 
   if (opened?.status === "missing") {
     return (
-      <main className="talk" id="talk" tabIndex={-1}>
+      <main className="talk">
         <Problem title={t("session.gone")} text={t("session.gone.text")} />
       </main>
     );
   }
   return (
-    <main className="talk" id="talk" tabIndex={-1} data-empty={!sessionId}>
+    <main className="talk" data-empty={!sessionId}>
       {sessionId && !talk ? (
         opened?.status === "failed" ? (
           <Problem title={t("session.failed")} text={t("error.offline")} onRetry={() => void chat.open(sessionId)} />

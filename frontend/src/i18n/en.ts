@@ -2,7 +2,7 @@
 
 export const en = {
   app: "Chat",
-  skip: "Skip to the conversation",
+  skip: "Skip to the message field",
   close: "Close",
   cancel: "Cancel",
   save: "Save",

@@ -4,7 +4,7 @@ import type { Catalogue } from ".";
 
 export const zh: Catalogue = {
   app: "聊天",
-  skip: "跳到对话",
+  skip: "跳到消息输入框",
   close: "关闭",
   cancel: "取消",
   save: "保存",
