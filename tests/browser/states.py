@@ -65,5 +65,5 @@ def states(visitor: Visitor, language: str = "en") -> Iterator[str]:
     yield "inbox"
     press("close")
     page.goto(visitor.origin + NOWHERE)
-    expect(page.get_by_role("heading", name=named(language, "session.gone"))).to_be_visible()
+    expect(page.get_by_text(named(language, "session.gone.text"))).to_be_visible()
     yield "gone"

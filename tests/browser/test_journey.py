@@ -57,7 +57,7 @@ def test_the_whole_journey_in_two_tabs(visit: Visit, server: Server) -> None:
     one.choose(session, "Delete")
     dialog.get_by_role("button", name="Delete").click()
     expect(one.row(session)).to_have_count(0)
-    expect(two.page.get_by_text("This chat is not here")).to_be_visible()
+    expect(two.page.get_by_text("you do not take part in it")).to_be_visible()
 
     one.choose_mine("Sign out")
     expect(one.page).to_have_url(f"{server.origin}/login/")
@@ -87,7 +87,7 @@ def test_what_is_not_mine_is_not_there(visit: Visit) -> None:
     ada.say("A secret")
     expect(ada.answers).to_have_count(1)
     eve.page.goto(ada.page.url)
-    expect(eve.page.get_by_text("This chat is not here")).to_be_visible()
+    expect(eve.page.get_by_text("you do not take part in it")).to_be_visible()
     expect(eve.row(ada.session_id)).to_have_count(0)
 
 
