@@ -1,6 +1,6 @@
 """Pictures of the page in every state, to look at: `python -m tests.browser.pictures OUT [NAME …]`.
 
-Light and dark, desktop and phone, English and Chinese. Those of the README are among them.
+Light and dark, desktop and phone, English and Chinese. `docs/pictures/` has some of them.
 """
 
 from __future__ import annotations
@@ -158,7 +158,11 @@ def main() -> None:
     asked = arguments.parse_args()
     asked.out.mkdir(parents=True, exist_ok=True)
     expect.set_options(timeout=30_000)
-    with tempfile.TemporaryDirectory() as folder, Server(Path(folder) / "data") as server, sync_playwright() as tool:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Server(Path(folder) / "data", CHAT_TITLE_LLM="") as server,
+        sync_playwright() as tool,
+    ):
         browser = tool.chromium.launch(executable_path=chromium.find(), args=chromium.OPTIONS)
         studio = Studio(browser, server, Proxy(server.launched.port), asked.out)
         for name, take in pictures(studio):
