@@ -176,7 +176,7 @@ def test_the_first_stop_of_the_tab_key_leads_past_the_list(visit: Visit) -> None
 # What one could not touch: beyond the edge, in the part of the page that never moves.
 BEYOND = """() => [...document.querySelectorAll("main button, main a, main textarea, main summary")]
   .filter((one) => one.checkVisibility())
-  .filter((one) => one.getBoundingClientRect().left < 0 || one.getBoundingClientRect().right > innerWidth)
+  .filter((one) => one.getBoundingClientRect().left < 0 || one.getBoundingClientRect().right > screen.width)
   .map((one) => one.getAttribute("aria-label") ?? one.textContent)"""
 
 
