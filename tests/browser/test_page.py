@@ -167,7 +167,7 @@ def test_the_first_stop_of_the_tab_key_leads_past_the_list(visit: Visit) -> None
     ada.page.keyboard.press("Tab")
     expect(ada.page.get_by_role("link", name=named("en", "skip"))).to_be_focused()
     ada.page.keyboard.press("Enter")
-    expect(ada.page.get_by_role("main")).to_be_focused()
+    expect(ada.page.get_by_role("textbox", name="Message")).to_be_focused()
 
 
 # -- on a phone --------------------------------------------------------------------------------------------------------
