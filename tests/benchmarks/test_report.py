@@ -83,3 +83,9 @@ def test_the_picture_has_a_bar_for_everybody_and_none_is_longer_than_the_longest
     results["crowd"]["figures"].pop()
     with pytest.raises(KeyError):
         picture.draw(results)
+
+
+def test_the_picture_stays_as_it_is_until_everything_on_it_was_measured(tmp_path: Path) -> None:
+    page = tmp_path / "picture.svg"
+    picture.save({"tools": {"figures": []}}, page)
+    assert not page.exists()
