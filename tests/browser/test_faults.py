@@ -85,12 +85,21 @@ def test_what_is_said_without_a_connection_is_sent_when_it_is_back(visit: Visit,
     ada.say("Said while away")
     expect(ada.said_by_me.last).to_contain_text("Will be sent when you are connected again")
     cable.lead_to(server.launched.port)
-    ada.page.get_by_role("button", name="Reconnect").click()
     expect(ada.answers).to_have_count(2)
     expect(ada.said_by_me).to_have_count(2)
     expect(ada.page.get_by_text("Will be sent")).to_have_count(0)
     told = ada.ask("GET", f"/api/sessions/{ada.session_id}/messages/")["results"]
     assert [row["content"] for row in told if row["role"] == "user"] == ["Said while away", "The first"]
+
+
+def test_one_need_not_wait_for_the_next_try(visit: Visit, server: Server, cable: Proxy) -> None:
+    ada = visit("ada", origin=f"http://127.0.0.1:{cable.port}")
+    ada.page.evaluate("Math.random = () => 1")  # every wait is its longest: only the button can be quicker
+    cable.lead_to(free_port())
+    expect(ada.page.get_by_role("status")).to_contain_text(re.compile(r"Next try in 1[0-5] seconds"), timeout=30_000)
+    cable.lead_to(server.launched.port)
+    ada.page.get_by_role("button", name="Reconnect").click()
+    expect(ada.page.get_by_role("img", name="Connected")).to_be_visible(timeout=5_000)
 
 
 def test_what_was_said_without_a_connection_outlives_the_tab(visit: Visit, server: Server, cable: Proxy) -> None:
