@@ -9,6 +9,9 @@ from kombu.transport import TRANSPORT_ALIASES
 from chatproject import logs, traces
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "chatproject.settings")
+# Django's checks load every page of the admin and of the API: a second and 22 MB for each worker, and for beat, which
+# serve none of them. `migrate` runs the checks before a new version starts, and so does each `manage.py check`.
+os.environ.setdefault("CELERY_SKIP_CHECKS", "1")
 
 TRANSPORT_ALIASES |= {"redis": "chatproject.broker:Transport", "rediss": "chatproject.broker:Transport"}
 

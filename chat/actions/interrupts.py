@@ -4,7 +4,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db.models import Q
-from django.utils import timezone
+from django.db.models.functions import Now
 
 from chat.actions.endings import Following, say
 from chat.actions.events import Log, action, locked
@@ -13,7 +13,6 @@ from chat.actions.questions import args_hash
 from chat.database import reading, writing
 from chat.errors import AlreadyResolved, ChatError, Expired, InvalidInput, NotFound
 from chat.failpoints import failpoint
-from chat.fits import misfits
 from chat.models import Interrupt, Message, Run, User
 from chat.prepared import together
 from chat.protocol.commands import Answer, Approved, Chosen, Refused, Told
@@ -70,6 +69,8 @@ def _see(
 
 def _read(asked: Interrupt, answer: Answer) -> dict[str, Any]:
     """What an answer makes of a question: as columns. Raises `InvalidInput`."""
+    from chat.fits import misfits  # here: to load its library costs each process 60 ms and 3 MB, and few are answered
+
     if not isinstance(answer, _KINDS[asked.reason]):
         raise InvalidInput(fields={"answer": _WANTED[Reason(asked.reason)]})
     given = {name: value for name, value in answer.model_dump().items() if value is not None}
@@ -139,7 +140,7 @@ def _go_on(log: Log, run_id: UUID) -> None:
 # --- nobody answers ---------------------------------------------------------------------------------------------------
 def expire_interrupts() -> int:
     """Settle questions whose time is over, as refused. Returns of how many runs: any number of sweeps may look."""
-    late = Interrupt.objects.open().filter(expires_at__lte=timezone.now())
+    late = Interrupt.objects.open().filter(expires_at__lte=Now())
     runs = dict(late.order_by("expires_at").values_list("run_id", "session_id")[:EXPIRED_AT_ONCE])
     return sum(_expire(session_id, run_id) for run_id, session_id in runs.items())
 
