@@ -31,7 +31,8 @@ log = logging.getLogger(__name__)
 
 Status, Effect = ToolCall.Status, ToolCall.Effect
 
-CALLS_MAX = 32  # of one step; an LLM that wants more may call again
+CALLS_MAX = 32  # are made of one step
+CALLS_KEPT = 128  # are written down; of the rest an LLM that has lost count is told nothing
 CALL_ID_CHARS = 200
 FINISH_S = 4.0  # for a call that must not be made twice, when the worker has to go
 
@@ -138,6 +139,8 @@ class Steps:
             access=ToolCall.Access.READ,
             status=Status.HELD,
         )
+        if index >= CALLS_MAX:
+            return _failed(entry, "too_many_calls", f"Not called: no more than {CALLS_MAX} calls are made at once.")
         tool = self.tools.get(asked.tool)
         if tool is None:
             return _failed(entry, "unknown_tool", f"There is no tool {asked.tool}.")
@@ -250,7 +253,7 @@ def named_apart(asked: Sequence[Wanted]) -> list[Wanted]:
     """Give calls that any LLM's wire takes back: each with an id of its own, and a name that could be one."""
     known: set[str] = set()
     apart = []
-    for index, one in enumerate(asked[:CALLS_MAX]):
+    for index, one in enumerate(asked[:CALLS_KEPT]):
         call_id = one.call_id[:CALL_ID_CHARS]
         if not call_id or call_id in known:
             call_id = f"{call_id[: CALL_ID_CHARS - 8]}-{index}"

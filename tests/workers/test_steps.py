@@ -17,6 +17,7 @@ from tests.workers.process import LedLLM, begun, over, until, until_row
 from workers.context import LEFT_OUT
 from workers.llm.base import Called, Returned, Said, Spent
 from workers.runtime import Runtime
+from workers.steps import CALLS_MAX
 from workers.tools import ToolError
 
 __all__ = ["deeds"]
@@ -248,6 +249,20 @@ async def test_two_calls_of_one_id_and_a_name_that_is_none_are_given_back_so_tha
     assert len(set(ids)) == 3 and all(ids)
     assert ids == [line.call_id for line in llm.prompts[1].talk[-3:] if isinstance(line, Returned)]
     assert turn.calls[2].tool.isascii() and len(turn.calls[2].tool) == 64
+
+
+async def test_more_calls_than_are_made_at_once_fail_and_the_llm_is_told(
+    talk: Talk, runtime: Runtime, llm: LedLLM, deeds: Deeds, redis: Any
+) -> None:
+    await start(talk, runtime)
+    for number in range(CALLS_MAX + 2):
+        llm.call("look", number=number)
+    llm.end()
+    await until(lambda: len(llm.prompts) == 2, "the LLM is asked again")
+    assert len(deeds.done) == CALLS_MAX
+    *made, first, second = results(llm)
+    assert len(made) == CALLS_MAX and not any(is_error for _, is_error in made)
+    assert first == second == ("Not called: no more than 32 calls are made at once.", True)
 
 
 async def test_the_draft_of_what_was_said_before_a_call_is_forgotten(
