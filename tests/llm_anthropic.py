@@ -26,6 +26,7 @@ def as_chat(asked: dict[str, Any]) -> dict[str, Any]:
                 messages.append({"role": "tool", "content": f"Error: {content}" if block["is_error"] else content})
             else:
                 assert isinstance(block["input"], dict)
+            assert block["type"] == "text" or asked.get("tools"), "calls and results stand beside tools"
     assert asked["messages"][0]["role"] == "user"
     tools = [{"function": {**tool, "parameters": tool["input_schema"]}} for tool in asked.get("tools") or ()]
     return {**asked, "messages": messages, "tools": tools}

@@ -21,6 +21,7 @@ from workers.llm.base import (
     StopReason,
     Text,
     ToolCall,
+    ToolSpec,
 )
 from workers.llm.openai import is_json
 from workers.llm.wire import broken_off, checked_url, read_rest, refused_to_answer, server_here, told_error
@@ -159,14 +160,24 @@ def request_of(model: str, prompt: Prompt, max_tokens: int) -> dict[str, Any]:
     }
     if prompt.instructions.strip():
         body["system"] = prompt.instructions
-    if prompt.tools:
+    tools = prompt.tools or _spoken_of(prompt)
+    if tools:
         body["tools"] = [
             {"name": tool.name, "description": tool.description, "input_schema": dict(tool.args_schema)}
-            for tool in prompt.tools
+            for tool in tools
         ]
-        if not prompt.may_call:
+        if not (prompt.tools and prompt.may_call):
             body["tool_choice"] = {"type": "none"}
     return body
+
+
+def _spoken_of(prompt: Prompt) -> tuple[ToolSpec, ...]:
+    """Tools of which only the talk still knows: this wire refuses calls in a talk where nothing is offered.
+
+    So it is where an agent's tools or mode were changed while one of its runs waited for people.
+    """
+    names = {call.tool: None for line in prompt.talk if isinstance(line, Called) for call in line.calls}
+    return tuple(ToolSpec(name, "Can no longer be called.", {"type": "object"}) for name in names)
 
 
 def _messages(prompt: Prompt) -> list[dict[str, Any]]:

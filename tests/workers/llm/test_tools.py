@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 
@@ -90,6 +91,16 @@ async def test_results_go_back_with_their_calls_and_their_failures(llm_server: L
             ("call-1", False),
             ("call-2", True),
         ]
+
+
+@WIRES
+async def test_a_talk_of_calls_is_taken_where_nothing_can_be_called_any_more(llm_server: LLMProcess, wire: str) -> None:
+    called = Called("", (ToolCall("call-1", "look_up", '{"number": 1}'),))
+    result = Returned("call-1", "look_up", f"{wire} without tools")
+    pieces = await read(model(llm_server, wire, "tools-2"), replace(asking("What?", called, result), tools=()))
+    assert "".join(piece.text for piece in pieces if isinstance(piece, Text)) == f"{wire} without tools. "
+    [request] = [one for one in llm_server.events("request") if f"{wire} without" in str(one["messages"])]
+    assert request.get("tool_choice") == (None if wire == "openai" else {"type": "none"})
 
 
 @WIRES
