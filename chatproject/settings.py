@@ -203,6 +203,7 @@ REST_FRAMEWORK = {
 SIMPLE_JWT = {
     "ACCESS_TOKEN_LIFETIME": timedelta(seconds=env.count("CHAT_ACCESS_TOKEN_S", 900)),
     "REFRESH_TOKEN_LIFETIME": timedelta(days=14),
+    "LEEWAY": 5,  # seconds: the clock of who gave a token out may be ahead of that of who is shown it
     "ROTATE_REFRESH_TOKENS": True,
     "BLACKLIST_AFTER_ROTATION": True,
     "ALGORITHM": "HS256",

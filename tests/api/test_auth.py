@@ -108,11 +108,11 @@ async def test_each_token_opens_its_own_door_alone(nobody: Caller, password: str
 async def test_tokens_run_out(nobody: Caller, ada: Caller) -> None:
     assert ada.user is not None
     access = AccessToken.for_user(ada.user)
-    access.set_exp(lifetime=timedelta(seconds=-1))
+    access.set_exp(lifetime=timedelta(seconds=-6))
     assert await nobody.refused("GET", "/api/me/", Authorization=f"Bearer {access}") == (401, "not_authenticated")
     refresh = RefreshToken()
     refresh["user_id"] = ada.id
-    refresh.set_exp(lifetime=timedelta(seconds=-1))
+    refresh.set_exp(lifetime=timedelta(seconds=-6))
     assert await nobody.refused("POST", REFRESH, {"refresh": str(refresh)}) == (401, "not_authenticated")
 
 

@@ -10,6 +10,7 @@ import pytest
 from django.contrib.auth import login
 from django.contrib.sessions.backends.db import SessionStore
 from django.http import HttpRequest
+from django.utils import timezone
 from rest_framework_simplejwt.tokens import AccessToken, RefreshToken
 
 from chat import auth
@@ -67,12 +68,20 @@ def test_what_is_no_good_token_is_refused_even_where_another_credential_would_do
     refresh["user_id"] = str(ada.pk)
     for bad in (
         "Bearer", "Bearer ", "Bearer nonsense", f"Basic {token_of(ada)}", f"Bearer {token_of(ada)}x",
-        f"Bearer {token_of(ada, seconds=-1)}", f"Bearer {refresh}", "Bearer \xff\xfe", "",
+        f"Bearer {token_of(ada, seconds=-6)}", f"Bearer {refresh}", "Bearer \xff\xfe", "",
     ):  # fmt: skip
         refused(authorization=bad, **good)
     refused(subprotocols=("chat.v1", "bearer."), **good)
     refused(subprotocols=("bearer.nonsense",), **good)
     refused(query="ticket=nonsense", **good)
+
+
+def test_a_token_of_a_host_whose_clock_is_a_little_ahead_is_good(ada: User) -> None:
+    token = AccessToken.for_user(ada)
+    token.set_iat(at_time=timezone.now() + timedelta(seconds=3))
+    assert identify(scope(authorization=f"Bearer {token}")).user == ada
+    token.set_iat(at_time=timezone.now() + timedelta(seconds=60))
+    refused(authorization=f"Bearer {token}")
 
 
 def test_nobody_is_refused(db: None) -> None:

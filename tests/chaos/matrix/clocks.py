@@ -21,15 +21,24 @@ def library() -> Path:
     raise NotPlayed("there is no libfaketime (Debian: libfaketime)")
 
 
+# libfaketime 0.9.10, told to leave the monotonic clock alone, refuses to sleep until a time of it, as Python does.
+SLEEPS = """
+import select
+import time
+time.sleep = lambda seconds: select.select((), (), (), seconds) and None
+"""
+
+
 class Clock:
     """The wall clock of some processes: so many seconds off. What measures spans is left alone."""
 
     def __init__(self, folder: Path) -> None:
         self.file = folder / "clock"
         self.jump(0)
+        (folder / "sitecustomize.py").write_text(SLEEPS)
         self.env = {
             "LD_PRELOAD": str(library()), "FAKETIME_TIMESTAMP_FILE": str(self.file), "FAKETIME_NO_CACHE": "1",
-            "FAKETIME_DONT_FAKE_MONOTONIC": "1", "FAKETIME_DONT_RESET": "1",
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1", "FAKETIME_DONT_RESET": "1", "PYTHONPATH": str(folder),
         }  # fmt: skip
 
     def jump(self, seconds: int) -> None:
