@@ -35,11 +35,16 @@ export function Question({ interrupt, compact = false }: { interrupt: Interrupt;
         <strong>{t(interrupt.reason === "approval" ? "question.approval" : "question.asks")}</strong>
         <Expiry at={interrupt.expires_at} />
       </header>
-      {interrupt.prompt ? <Markdown text={interrupt.prompt} breaks /> : null}
+      {interrupt.prompt && !saysOnlyWhich(interrupt) ? <Markdown text={interrupt.prompt} breaks /> : null}
       {interrupt.reason === "approval" ? <Approval {...props} /> : interrupt.reason === "choice" ? <Choices {...props} /> : <Text {...props} />}
       {mayAnswer ? null : <p className="hint">{t("question.viewer")}</p>}
     </section>
   );
+}
+
+/** Whether the words of an approval say no more than its card does, in the server's language. */
+function saysOnlyWhich({ reason, prompt, payload }: Interrupt): boolean {
+  return reason === "approval" && prompt === `May ${payload["tool"] as string} be called?`;
 }
 
 interface PartProps {

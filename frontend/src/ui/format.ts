@@ -36,6 +36,7 @@ export function money(usd: number, tag: string): string {
 
 export function seconds(value: number, tag: string): string {
   if (value >= 90) return `${number(Math.floor(value / 60), tag)} min ${number(Math.round(value % 60), tag)} s`;
+  if (value < 0.1) return `${Math.max(Math.round(value * 1000), 1)} ms`; // "0 s" would say that nothing was done
   return `${new Intl.NumberFormat(tag, { maximumFractionDigits: value < 10 ? 1 : 0 }).format(value)} s`;
 }
 

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { Message, Session } from "../../src/client";
 import { asJson, asMarkdown, fileName } from "../../src/panel/export";
-import { countdown, dayName } from "../../src/ui/format";
+import { countdown, dayName, seconds } from "../../src/ui/format";
 import { sessionOf } from "../../src/app/route";
 
 const session = { session_id: "s-1", title: "Plans / 计划: <now>" } as Session;
@@ -42,6 +42,12 @@ describe("times", () => {
     [new Date(2026, 0, 6, 12), "Tuesday"],
     [new Date(2025, 11, 24, 12), "December 24, 2025"],
   ])("%s is %s", (at, name) => expect(dayName(at.toISOString(), "en", now)).toBe(name));
+
+  it("are never none", () => {
+    expect([0, 0.0042, 0.12, 4.26, 42.4, 130].map((took) => seconds(took, "en"))).toEqual([
+      "1 ms", "4 ms", "0.1 s", "4.3 s", "42 s", "2 min 10 s",
+    ]);
+  });
 
   it("count down to nothing", () => {
     expect([3_725_000, 61_000, 900, -5].map(countdown)).toEqual(["1:02:05", "1:01", "0:01", "0:00"]);

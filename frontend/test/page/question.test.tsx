@@ -31,6 +31,13 @@ describe("an approval", () => {
     expect(answers()).toEqual([{ approved: true }]);
   });
 
+  it("says once what is to be called, and what else it is asked with", async () => {
+    await stage.draw(<Question interrupt={{ ...approval({}), prompt: "May refund be called?" }} />);
+    expect(stage.element.textContent).not.toContain("May refund");
+    await stage.draw(<Question interrupt={{ ...approval({}), prompt: "It is the third today." }} />);
+    expect(stage.element.textContent).toContain("It is the third today.");
+  });
+
   it("carries the arguments that were changed, in their own types", async () => {
     await stage.draw(<Question interrupt={approval({ order: "1001", amount: 5 })} />);
     await stage.type("input[type=number]", "7");
