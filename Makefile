@@ -54,6 +54,7 @@ chaos: $(DEV_SET)
 
 # The peers are installed into .venv/peers at the first run.
 bench: $(DEV_SET)
+	@$(PAGE) build
 	$(PY) -m benchmarks $(NAME) $(if $(WRITE),--write) $(ARGS)
 
 # mypy's plugin and manage.py load the settings: here, those of nobody's server.

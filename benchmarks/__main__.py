@@ -18,7 +18,7 @@ from benchmarks import picture, report, rivals
 from benchmarks.bench import Bench
 from benchmarks.figures import Figure
 
-NAMES = ("send", "crowd", "generations", "fanout", "memory", "reconnect", "stop", "tools")
+NAMES = ("send", "crowd", "generations", "fanout", "memory", "reconnect", "stop", "tools", "page")
 BUSY = 0.9  # a load client that is so busy may have measured itself
 
 
