@@ -11,7 +11,7 @@ from chat import tracing
 from chat.errors import Fenced
 from chat.models import Agent, ChatSession, Message, Run
 from chat.prepared import Given, Prepared, together
-from workers.llm.base import SUMMARY_HEADING, Prompt, Returned, Said, estimate_tokens
+from workers.llm.base import SUMMARY_HEADING, Called, Prompt, Returned, Said, estimate_tokens
 from workers.llm.base import Line as TalkLine
 
 LINES_MAX = 2000  # of talk looked at, whatever the budget
@@ -119,14 +119,17 @@ LEFT_OUT = "(This is left out by now: call the tool again if you need it.)"
 
 
 def fit_results(talk: tuple[TalkLine, ...], tokens: int) -> tuple[TalkLine, ...]:
-    """Leave out what tools returned long ago, where all of it is longer than the talk may be; never the last."""
+    """Leave out what tools returned long ago, where all of it is longer than the talk may be.
+
+    What the last calls gave is never left out: it has not been read yet.
+    """
     left, fitted = tokens, list(talk)
-    newest = max((index for index, line in enumerate(talk) if isinstance(line, Returned)), default=-1)
-    for index in range(newest, -1, -1):
+    last_calls = max((index for index, line in enumerate(talk) if isinstance(line, Called)), default=-1)
+    for index in range(len(talk) - 1, -1, -1):
         line = talk[index]
         if isinstance(line, Returned):
             left -= estimate_tokens(line.text)
-            if left < 0 and index != newest:
+            if left < 0 and index < last_calls:
                 fitted[index] = replace(line, text=LEFT_OUT)
     return tuple(fitted)
 

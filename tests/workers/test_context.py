@@ -12,8 +12,8 @@ from chat.models import Agent, ChatSession, Message, Run
 from chat.protocol.commands import SessionChange
 from tests.inside import Talk, Threads, new_talk
 from workers import context
-from workers.context import LINE_TOKENS, build_context, to_summarise
-from workers.llm.base import SUMMARY_HEADING, estimate_tokens
+from workers.context import LEFT_OUT, LINE_TOKENS, build_context, fit_results, to_summarise
+from workers.llm.base import SUMMARY_HEADING, Called, Line, Returned, Said, ToolCall, estimate_tokens
 
 
 def told_to(run: Run) -> list[str]:
@@ -331,6 +331,20 @@ def test_a_session_that_is_gone_has_no_context(talk: Talk) -> None:
 
 
 # --- what is kept of it -----------------------------------------------------------------------------------------------
+
+
+def test_what_tools_returned_gives_way_when_it_is_old_and_never_before_it_was_read() -> None:
+    def step(number: int, *texts: str) -> list[Line]:
+        asked = [ToolCall(f"{number}.{index}", "look", "{}") for index in range(len(texts))]
+        results = [Returned(call.call_id, "look", text) for call, text in zip(asked, texts, strict=True)]
+        return [Called("", tuple(asked)), *results]
+
+    long = "x" * 4000
+    first = (Said("user", "Look at both."), *step(1, long, long))
+    assert fit_results(first, tokens=500) == first
+    later = fit_results((*first, *step(2, long, "short")), tokens=500)
+    read = [line.text for line in later if isinstance(line, Returned)]
+    assert read == [LEFT_OUT, LEFT_OUT, long, "short"]
 
 
 def test_what_was_read_is_told_by_reference(talk: Talk) -> None:
