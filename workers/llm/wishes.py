@@ -31,6 +31,7 @@ _ALSO_SAID_OF_AN_ID = {
     "apply": {"giv", "tak", "add", "grant", "give", "take"},
     "discount": {"off"},
 }
+READ_CHARS = 1000  # what it looks for is said at once; in ten thousand digits it would look for seconds, on the loop
 _REFUSED = re.compile(r"A person refused this call\.(?:.*The reason: (.*))?", re.DOTALL)
 _FREE_TEXT = {"question", "text", "query", "message", "prompt", "reason"}
 
@@ -47,6 +48,7 @@ class Wish:
 def wish_of(asked: str, prompt: Prompt) -> Wish | None:
     """Find the tools that a person asks for: of each clause the one of whose name most words were said, and all that
     matter. A clause that names no tool ("and 1002") belongs to the one before it."""
+    asked = asked[:READ_CHARS]
     clauses: list[tuple[ToolSpec, str]] = []
     for clause in _clauses(asked):
         tool = _named_in(clause, prompt.tools)

@@ -152,6 +152,12 @@ async def test_what_came_of_it_is_told_and_that_this_is_a_demo() -> None:
     assert "offline demo" in text_of(pieces)
 
 
+async def test_what_is_asked_for_is_looked_for_where_people_say_it_and_not_in_thousands_of_digits() -> None:
+    asked = "cancel order 1001"
+    assert calls_in(await answer(f"{asked} {'9' * 9000}"))
+    assert not calls_in(await answer(f"{'9' * 9000} {asked}"))
+
+
 async def test_without_tools_it_answers_as_ever() -> None:
     prompt = Prompt("", (Said("user", "cancel order 1234"),))
     pieces = await read(open_llm("demo?tokens_per_s=0&first_token_ms=0", Limits()), prompt)
