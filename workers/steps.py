@@ -6,6 +6,7 @@ import logging
 import re
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -122,8 +123,18 @@ class Steps:
         asked = tuple(Wanted(call.call_id, call.tool, call.args_json) for call in calls)
         return [
             Called(self.run.state["steps"][index]["text"], asked),
-            *(Returned(call.call_id, call.tool, told(call), call.status != Status.RETURNED) for call in calls),
+            *(Returned(call.call_id, call.tool, self._told(call), call.status != Status.RETURNED) for call in calls),
         ]
+
+    def _told(self, call: ToolCall) -> str:
+        """What the LLM reads of a call. Where a person has edited its arguments, that is told, too."""
+        tool = self.tools.get(call.tool)
+        if tool is None or not (call.calls and call.needs_approval):
+            return call.text
+        with suppress(BadArgs):  # as they were checked, an address or a time is written in another way
+            if tool.read_args(call.args_json) == call.args:
+                return call.text
+        return f"A person changed the arguments to {json.dumps(call.args, ensure_ascii=False)}.\n{call.text}"
 
     def _entry(self, step: int, index: int, asked: Wanted) -> ToolCall:
         """Write down what the LLM asks for, as far as it can be read at all."""
@@ -232,16 +243,6 @@ def failed(problem: CallFailed, call: ToolCall) -> dict[str, Any]:
     if problem.may_have_happened and call.effect == Effect.ONCE:
         return {"status": Status.UNKNOWN, "error": error}
     return {"status": Status.FAILED, "error": error, "text": problem.message}
-
-
-def told(call: ToolCall) -> str:
-    """What the LLM reads of a call. Where a person has edited its arguments, it must not take this for its own's."""
-    if not (call.calls and call.needs_approval):
-        return call.text
-    asked = json.loads(call.args_json or "{}")
-    if all(name in call.args and call.args[name] == value for name, value in asked.items()):
-        return call.text
-    return f"A person changed the arguments to {json.dumps(call.args, ensure_ascii=False)}.\n{call.text}"
 
 
 def _failed(entry: ToolCall, code: str, message: str) -> ToolCall:

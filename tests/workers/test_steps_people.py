@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from typing import Any
 
 from chat.database import reading, writing
@@ -13,6 +14,7 @@ from tests.workers.process import LedLLM, over, until, until_row
 from tests.workers.test_steps import results, resumed, start
 from workers.llm.base import Called, Returned, Spent
 from workers.runtime import Runtime
+from workers.tools import tool
 
 __all__ = ["deeds"]
 
@@ -56,6 +58,27 @@ async def test_what_a_person_edits_is_what_is_called(
     assert call.args == {"number": 6, "text": ""} and json.loads(call.args_json) == {"number": 5}
     assert '"number": 6' in results(llm)[0][0]
     assert results(llm)[0][0].startswith("A person changed the arguments to ")
+
+
+async def test_what_an_llm_writes_in_another_way_was_changed_by_nobody(
+    talk: Talk, runtime: Runtime, llm: LedLLM, deeds: Deeds, redis: Any
+) -> None:
+    @tool(effect="once", access="write")
+    def book(when: datetime) -> str:
+        """Book it."""
+        return f"It is booked for {when.year}."
+
+    deeds.tools["book"] = book
+    run = await start(talk, runtime)
+    llm.call("book", when="2026-11-21T10:00:00+00:00")
+    llm.end()
+    await over(runtime)
+    await answer(talk, run, yes())
+    await resumed(talk, runtime)
+    await until(lambda: len(llm.prompts) == 2, "the LLM is asked again")
+    [call] = await calls(run)
+    assert call.args == {"when": "2026-11-21T10:00:00Z"}
+    assert results(llm) == [("It is booked for 2026.", False)]
 
 
 async def test_what_is_not_what_was_approved_is_not_called(
