@@ -97,7 +97,7 @@ class AgentForm(forms.ModelForm):  # type: ignore[type-arg]
         }
 
     def clean_fallbacks(self) -> list[str] | None:
-        names = str(self.cleaned_data["fallbacks"]).split()
+        names = [name for line in str(self.cleaned_data["fallbacks"]).splitlines() if (name := line.strip())]
         return [] if names == [NONE] else names or None
 
     def clean(self) -> dict[str, Any]:

@@ -127,9 +127,15 @@ def _is_bool(value: object) -> object:
     return value
 
 
+def _is_there(value: object) -> object:
+    if value is None:
+        raise ValueError("leave it out to change nothing")  # a null may be a form that lost what was typed
+    return value
+
+
 class Approved(Body):
     approved: Annotated[Literal[True], BeforeValidator(_is_bool)]
-    args: Json | None = None
+    args: Annotated[Json | None, BeforeValidator(_is_there)] = None
 
 
 class Refused(Body):

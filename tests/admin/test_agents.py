@@ -63,7 +63,7 @@ def test_tools_limits_and_context_are_filled_in_field_by_field(olga: Browser) ->
     assert "gone: no worker has it now" in page
     filled = {
         "tools": ["cancel_order", "gone"],
-        "fallbacks": "openai:b\n demo ",
+        "fallbacks": "openai:my model\r\n\r\n demo ",
         "context_tokens": "900",
         "context_summary": "",
         "limit_steps": "4",
@@ -74,7 +74,7 @@ def test_tools_limits_and_context_are_filled_in_field_by_field(olga: Browser) ->
     }
     olga.post(EXPERT, FORM | filled)
     agent = expert()
-    assert (agent.tools, agent.fallbacks) == (["cancel_order", "gone"], ["openai:b", "demo"])
+    assert (agent.tools, agent.fallbacks) == (["cancel_order", "gone"], ["openai:my model", "demo"])
     assert agent.context == {"tokens": 900, "summary": False}
     assert agent.run_limit == {"steps": 4, "seconds": 2.5, "cost_usd": 0.01}
     assert (agent.interrupt_expires_s, agent.visibility) == (0, "staff")
@@ -102,7 +102,7 @@ def test_what_is_not_touched_stays_as_it_was(olga: Browser) -> None:
         {"name": "two words"},
         {"mode": "magic"},
         {"llm": "gpt-9"},
-        {"fallbacks": "demo nothing"},
+        {"fallbacks": "demo\nnothing"},
         {"tools": ["no_such_tool"]},
         {"context_tokens": "3"},
         {"limit_steps": "0"},

@@ -44,7 +44,6 @@ def refusal(text: str) -> Unreadable:
     [
         ({"approved": True}, Approved),
         ({"approved": True, "args": {"path": "/tmp"}}, Approved),
-        ({"approved": True, "args": None}, Approved),
         ({"approved": False}, Refused),
         ({"approved": False, "reason": "Too risky"}, Refused),
         ({"text": "In Berlin"}, Told),
@@ -72,6 +71,7 @@ def test_an_answer_is_one_of_four(answer: dict[str, Any], kind: type) -> None:
         {"approved": True, "text": "yes"},
         {"approved": False, "choice": "yes"},
         {"text": "yes", "choice": "yes"},
+        {"approved": True, "args": None},
         {"approved": True, "args": []},
         {"approved": True, "args": "rm -rf"},
         {"text": ""},
