@@ -117,7 +117,7 @@ DELTAS_PUBLISHED = Tally("chat_deltas_published_total", "Deltas that Redis took,
 DELTAS_REFUSED = _counter("chat_deltas_refused_total", "Deltas that Redis did not take.", "reason")
 RUNS_HELD = Reading("chat_runs_held", "Runs in this worker.")
 LEASE_AGE = Reading("chat_lease_age_seconds", "Since this worker renewed its lease.")
-SWEEPS = _counter("chat_sweeps_total", "Looks at the table for what was forgotten.", "result")
+SWEEPS = _counter("chat_sweeps_total", "Looks at the tables for what was forgotten, or is old.", "what", "result")
 SWEPT = _counter("chat_swept_total", "What the sweep rescued or tidied up.", "what")
 
 # --- both -------------------------------------------------------------------------------------------------------------

@@ -195,7 +195,7 @@ class Runtime:
         return time.monotonic() - self._renewed_at < settings.CHAT_LEASE_S
 
     def _keep_lease(self) -> None:
-        from workers.sweep import sweep_forever
+        from workers.sweep import sweep_forever, tidy_forever
         from workers.tools.announced import announce
 
         while self.worker_id is None:
@@ -209,6 +209,7 @@ class Runtime:
                 time.sleep(1)
         self.spawn(self._listen_for_nudges())
         threading.Thread(target=sweep_forever, args=(self,), name="sweep", daemon=True).start()
+        threading.Thread(target=tidy_forever, args=(self,), name="tidying", daemon=True).start()
         while not self._ended.wait(LEASE_TICK_S):
             try:
                 self._renew()

@@ -3,6 +3,7 @@
 import logging
 import random
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from django.conf import settings
@@ -28,21 +29,28 @@ OVERDUE_S = 0.3  # a doorbell takes milliseconds
 
 
 def sweep_forever(runtime: "Runtime") -> None:
-    tidying = Tidying()
+    _forever(runtime, "sweep", lambda: sweep(runtime))
+
+
+def tidy_forever(runtime: "Runtime") -> None:
+    """In a thread of its own: to delete a long session takes time, in which a dead worker's answers would wait."""
+    _forever(runtime, "tidying", Tidying().look)
+
+
+def _forever(runtime: "Runtime", name: str, look: Callable[[], None]) -> None:
     while not runtime.draining:
         time.sleep(settings.CHAT_SWEEP_S * random.uniform(0.7, 1.3))  # noqa: S311 - jitter
         try:
-            sweep(runtime)
-            tidying.look()
-            metrics.SWEEPS.labels("done").inc()
+            look()
+            metrics.SWEEPS.labels(name, "done").inc()
         except Error as problem:
-            metrics.SWEEPS.labels("failed").inc()
-            log.warning("the sweep failed: %s", type(problem).__name__)
+            metrics.SWEEPS.labels(name, "failed").inc()
+            log.warning("the %s failed: %s", name, type(problem).__name__)
             let_go()
             time.sleep(HOLD_OFF_S)
         except Exception:
-            metrics.SWEEPS.labels("failed").inc()
-            log.exception("the sweep failed")
+            metrics.SWEEPS.labels(name, "failed").inc()
+            log.exception("the %s failed", name)
         finally:
             connection.close_if_unusable_or_obsolete()
 

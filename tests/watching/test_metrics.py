@@ -86,7 +86,7 @@ async def test_a_worker_counts_runs_calls_and_deltas(talked: tuple[Numbers, Numb
     assert numbers["chat_llm_tokens_total{kind=output,llm=openai:echo}"] == 4
     assert numbers["chat_deltas_published_total"] >= 2
     assert numbers["chat_lease_age_seconds"] < 5
-    assert numbers["chat_sweeps_total{result=done}"] >= 0
+    assert numbers["chat_sweeps_total{result=done,what=sweep}"] >= 0
     assert "chat_workers" not in numbers
 
 

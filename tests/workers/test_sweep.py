@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from datetime import timedelta
 from typing import Any
@@ -202,6 +203,21 @@ def naps(monkeypatch: pytest.MonkeyPatch, problems: list[BaseException | None], 
     monkeypatch.setattr(sweep_module.time, "sleep", slept.append)
     sweep_forever(watchful)
     return slept
+
+
+def test_tidying_that_takes_long_holds_up_no_sweep(
+    watchful: Any, monkeypatch: pytest.MonkeyPatch, threads: Threads, settings: Any
+) -> None:
+    swept, may_end = threading.Event(), threading.Event()
+    monkeypatch.setattr(sweep_module, "sweep", lambda _: swept.set())
+    monkeypatch.setattr(sweep_module.Tidying, "look", lambda _: may_end.wait(20))
+    settings.CHAT_SWEEP_S = 0.01
+    both = [threads.start(forever, watchful) for forever in (sweep_module.tidy_forever, sweep_forever)]
+    assert swept.wait(10)
+    watchful.draining = True
+    may_end.set()
+    for one in both:
+        one.result(10)
 
 
 @pytest.mark.parametrize("problem", [OperationalError("gone"), InterfaceError("connection already closed")])
