@@ -81,6 +81,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "enough_on(kind): real processes on this database are enough in `make test`")
     config.addinivalue_line("markers", "postgres: an in-process test that runs on Postgres too (--database=postgres)")
     if not getattr(config.option, "numprocesses", None):  # of pytest-xdist: then the tests run elsewhere
         _REDIS.start()
@@ -100,6 +101,9 @@ def pytest_report_header(config: pytest.Config) -> str:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "database" in metafunc.fixturenames:
         kinds = metafunc.config.getoption("--stacks").split(",")
+        # What hardly depends on the database, or what `make chaos` plays on both for longer.
+        if (enough := metafunc.definition.get_closest_marker("enough_on")) and enough.args[0] in kinds:
+            kinds = [enough.args[0]]
         metafunc.parametrize("database", kinds, scope="session")
 
 

@@ -15,6 +15,7 @@ from tests.wire import Refused
 SHORT = demo(20, 0.4)
 
 
+@pytest.mark.enough_on("sqlite")
 async def test_flushall_in_the_middle_of_twenty_answers(stack: Stack) -> None:
     async with stack.client(stack.person("ada")) as client:
         crowd = Crowd(stack, client, tokens=200, seconds=8)
@@ -34,6 +35,7 @@ async def test_flushall_in_the_middle_of_twenty_answers(stack: Stack) -> None:
         assert [run["attempt"] for run in runs] == [1] * 20, "emptying Redis is no reason to begin again"
 
 
+@pytest.mark.enough_on("postgres")
 async def test_redis_killed_for_three_seconds(stack: Stack) -> None:
     async with stack.client(stack.person("ada")) as client:
         crowd = Crowd(stack, client, tokens=300, seconds=15)
@@ -96,6 +98,7 @@ async def test_sign_in_history_and_sockets_need_no_redis(stack: Stack) -> None:
             await before.command("run.cancel", run_id=session_id)
 
 
+@pytest.mark.enough_on("postgres")
 async def test_a_frozen_redis_slows_but_does_not_stop(stack: Stack) -> None:
     async with stack.client(stack.person("ada")) as client:
         crowd = Crowd(stack, client, tokens=200, seconds=8)

@@ -25,6 +25,7 @@ async def test_a_web_process_killed_in_the_middle_of_twenty_answers(stack: Stack
         assert [run["attempt"] for run in runs] == [1] * 20, "the death of a web process is no reason to begin again"
 
 
+@pytest.mark.enough_on("sqlite")
 async def test_a_stopped_web_process_says_goodbye(stack: Stack) -> None:
     ada = stack.person("ada")
     async with stack.client(ada, web=(0, 1), stays=True) as client, stack.client(ada) as idle:
@@ -61,6 +62,7 @@ async def test_a_death_between_commit_and_what_follows_it_loses_nothing(stack: S
         await client.agrees()
 
 
+@pytest.mark.enough_on("sqlite")
 async def test_clients_that_vanish_in_the_middle_leave_nothing_behind(stack: Stack) -> None:
     channels: Any = stack.redis.client().pubsub_channels()
     before = set(channels)

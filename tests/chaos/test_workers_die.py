@@ -42,6 +42,7 @@ async def test_five_kills_at_random_tokens_hit_twenty_answers(stack: Stack, dice
         assert sum(run["crashes"] for run in runs) >= sum(hits) / 2, "the kills hit nothing"
 
 
+@pytest.mark.enough_on("postgres")
 async def test_a_frozen_worker_that_wakes_up_writes_nothing(stack: Stack) -> None:
     frozen, rescuer = stack.workers
     rescuer.kill()
@@ -69,6 +70,7 @@ async def test_a_frozen_worker_that_wakes_up_writes_nothing(stack: Stack) -> Non
         await client.agrees(session_id)
 
 
+@pytest.mark.enough_on("sqlite")
 async def test_a_frozen_worker_that_wakes_up_without_redis_writes_nothing(stack: Stack) -> None:
     """Here the rows alone can tell it that others have taken over."""
     frozen, rescuer = stack.workers
@@ -87,6 +89,7 @@ async def test_a_frozen_worker_that_wakes_up_without_redis_writes_nothing(stack:
         assert [(run["attempt"], run["crashes"]) for run in runs] == [(2, 1)] * 5
 
 
+@pytest.mark.enough_on("postgres")
 async def test_after_a_kill_the_first_new_token_comes_within_ten_seconds(new_stack: NewStack) -> None:
     """With the real lease: nothing is shortened here."""
     stack = new_stack(workers=1, env={"CHAT_LLM": demo(100, 4)})
@@ -129,6 +132,7 @@ async def test_a_stopped_worker_hands_its_answers_over(stack: Stack) -> None:
         assert reasons == ["drained"] * 20
 
 
+@pytest.mark.enough_on("postgres")
 async def test_a_run_that_kills_its_workers_is_given_up_after_three_crashes(new_stack: NewStack) -> None:
     env = QUICK | {"CHAT_CRASHES_MAX": "3", "CHAT_FAILPOINTS": "claim.committed=exit"}
     stack = new_stack(workers=1, env=env)
@@ -171,6 +175,7 @@ async def test_a_worker_that_dies_between_two_steps_loses_nothing(stack: Stack, 
         await client.agrees()
 
 
+@pytest.mark.enough_on("sqlite")
 async def test_killing_everything_at_once_and_starting_again_loses_nothing(stack: Stack) -> None:
     async with stack.client(stack.person("ada"), web=(0, 1), stays=True) as client:
         crowd = Crowd(stack, client, tokens=100, seconds=4)

@@ -10,6 +10,8 @@ from tests.journeys.test_answers import numbered
 from tests.stack import Stack
 from tests.terminal.test_lines import MANAGE, start
 
+pytestmark = pytest.mark.enough_on("sqlite")  # the client knows no database
+
 WHOLE = numbered(60)
 PASSWORD = "a long and rare one"
 
