@@ -109,15 +109,17 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Share the tests out for `-n 2`: the stacks on SQLite to one process, those on Postgres to the other one."""
+    """Share the tests out: a folder's stacks on one database to one process, where they share them; else by file."""
     from xdist.scheduler import LoadFileScheduling
 
-    class ByDatabase(LoadFileScheduling):  # its own `loadgroup` marks nothing under this pytest
+    class ByStack(LoadFileScheduling):  # its own `loadgroup` marks nothing under this pytest
         def _split_scope(self, nodeid: str) -> str:
+            file: str = super()._split_scope(nodeid)
             kinds = (kind for kind in ("sqlite", "postgres") if f"[{kind}" in nodeid)
-            return next(kinds, None) or super()._split_scope(nodeid)
+            return next((f"{file.rpartition('/')[0]} on {kind}" for kind in kinds), file)
 
-    return ByDatabase(config, log)
+    config.option.loadscopereorder = False  # it would begin with the many short ones, and end with the long few
+    return ByStack(config, log)
 
 
 @pytest.hookimpl(wrapper=True)
