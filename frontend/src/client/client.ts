@@ -18,6 +18,8 @@ import { TypingBoard } from "./typing";
 import type { Answer, Frame, Id, SendOptions, Session } from "./wire";
 
 export interface ChatOptions extends ApiOptions {
+  /** Who is signed in, by id, where the page knows it; else the first socket tells. */
+  userId?: Id;
   /** `cookie` where the page is the server's own, else `ticket`. */
   socket?: "cookie" | "ticket";
   openSocket?: (url: string) => SocketLike;
@@ -48,12 +50,14 @@ export class Chat {
       onFrame: (frame) => this.take(frame),
       onReady: () => this.ready(),
       stillSignedIn: () => this.stillSignedIn(),
+      ...(options.userId && { userId: options.userId }),
       ...(options.openSocket && { openSocket: options.openSocket }),
       ...(options.random && { random: options.random }),
       ...(options.answerS && { answerS: options.answerS }),
     });
     this.connection.subscribe(() => {
       if (!this.connection.isReady) this.unready();
+      if (this.connection.over) this.api.close();
       this.topics.tell("connection");
     });
     this.outbox = new Outbox({

@@ -177,6 +177,24 @@ describe("what I say", () => {
   });
 });
 
+describe("another person's sign-in", () => {
+  it("sends nothing that was left unsent, and asks for nothing", async () => {
+    const chat = await opened();
+    server.socket.lose(4401);
+    chat.say(SESSION, "Ada's own");
+    await vi.advanceTimersByTimeAsync(600);
+    server.socket.hello(20, "ben");
+    await vi.advanceTimersByTimeAsync(60_000);
+    expect(chat.connection.state.status).toBe("signed_out");
+    expect(server.sockets.flatMap((socket) => socket.heard("message.send"))).toEqual([]);
+    expect(chat.outbox.items.map((item) => item.content)).toEqual(["Ada's own"]);
+    const asked = server.requests.length;
+    await chat.sessions.refresh();
+    await expect(chat.resolve("i", { approved: true })).rejects.toMatchObject({ code: "not_authenticated" });
+    expect(server.requests.length).toBe(asked);
+  });
+});
+
 describe("a stop", () => {
   it("that finds no connection is sent on the next one", async () => {
     const chat = await opened();

@@ -39,8 +39,9 @@ export class FakeSocket implements SocketLike {
     this.onmessage?.({ data: JSON.stringify(whole) });
   }
 
-  hello(heartbeat_s = 20): void {
-    this.tell({ type: "connection.ready", data: { user: null, heartbeat_s, limits: {} } });
+  hello(heartbeat_s = 20, username = "ada"): void {
+    const user = { user_id: `id of ${username}`, username, name: username };
+    this.tell({ type: "connection.ready", data: { user, heartbeat_s, limits: {} } });
   }
 
   ok(command: Command, data: Record<string, unknown> = {}): void {
