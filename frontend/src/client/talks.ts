@@ -13,6 +13,8 @@ export interface Opened {
   /** Where the older messages are: a page's address, undefined while none was asked for, null at the beginning. */
   older: string | null | undefined;
   loadingOlder: boolean;
+  /** The last try to read older messages failed. It is made again, after a while, when it is asked for. */
+  olderFailed: boolean;
   olderRuns: string | null;
 }
 
@@ -26,11 +28,14 @@ export interface TalksOptions {
 }
 
 const OLDER = 100;
+const PAGE_MAX = 200; // the server refuses to list more at once
 const SHOWN = 50; // messages that a session comes with
 
 export class Talks {
   readonly opened = new Map<Id, Opened>();
   private readonly options: TalksOptions;
+  /** Of those whose older messages could not be read: a reader who scrolls asks many times a second. */
+  private readonly olderRests = new Map<Id, { failures: number; until: number }>();
 
   constructor(options: TalksOptions) {
     this.options = options;
@@ -83,22 +88,38 @@ export class Talks {
   async loadOlder(sessionId: Id): Promise<void> {
     const opened = this.opened.get(sessionId);
     if (!opened || opened.status !== "ready" || opened.loadingOlder || opened.older === null) return;
+    const rest = this.olderRests.get(sessionId);
+    if (rest && Date.now() < rest.until) return;
     opened.loadingOlder = true;
     this.options.onChange(sessionId);
     try {
-      const first = opened.older === undefined;
-      const page = await (opened.older === undefined
-        ? this.options.api.messages(sessionId, opened.talk.messages.size + OLDER)
-        : this.options.api.follow<Message>(opened.older));
-      opened.older = page.next;
-      opened.talk.addOlder(page.results);
-      void this.loadRuns(sessionId, first ? undefined : opened.olderRuns);
+      await this.readOlder(opened);
+      opened.olderFailed = false;
+      this.olderRests.delete(sessionId);
     } catch {
-      // Asked for again by the next scroll.
+      opened.olderFailed = true;
+      const failures = (rest?.failures ?? 0) + 1;
+      this.olderRests.set(sessionId, { failures, until: Date.now() + delayS(failures, null, this.options.random) * 1000 });
     } finally {
       opened.loadingOlder = false;
       this.options.onChange(sessionId);
     }
+  }
+
+  /** Pages of the list until one holds something older: the first ones may be full of what is known. */
+  private async readOlder(opened: Opened): Promise<void> {
+    const { talk, older } = opened;
+    const { api } = this.options;
+    let page = await (older
+      ? api.follow<Message>(older)
+      : api.messages(talk.sessionId, Math.min(talk.messages.size + OLDER, PAGE_MAX)));
+    for (;;) {
+      if (opened.talk !== talk) return; // read anew meanwhile: another beginning
+      opened.older = page.next;
+      if (talk.addOlder(page.results) || !page.next) break;
+      page = await api.follow<Message>(page.next);
+    }
+    void this.loadRuns(talk.sessionId, older ? opened.olderRuns : undefined);
   }
 
   private async follow(opened: Opened): Promise<void> {
@@ -165,6 +186,7 @@ function newOpened(sessionId: Id): Opened {
     status: "loading",
     older: undefined,
     loadingOlder: false,
+    olderFailed: false,
     olderRuns: null,
   };
 }
