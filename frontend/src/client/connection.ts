@@ -119,6 +119,7 @@ export class Connection {
       const timer = setTimeout(() => {
         this.asked.delete(ref);
         reject(new Offline("The server did not answer."));
+        this.giveUp(socket); // the next one begins again with all that has to be asked
       }, (this.options.answerS ?? 20) * 1000);
       this.asked.set(ref, { resolve: resolve as Asked["resolve"], reject, timer });
       socket.send(JSON.stringify({ type, ref, data }));

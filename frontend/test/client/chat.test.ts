@@ -69,6 +69,20 @@ describe("a session", () => {
     expect(chat.opened.get(SESSION)!.talk.lastSeq).toBe(1);
   });
 
+  it("is followed, and a run stopped, on the next socket where this one did not answer", async () => {
+    server.answer = (command, socket) => (command.type === "ping" ? socket.ok(command) : undefined);
+    const chat = await opened();
+    chat.cancel("run-1");
+    await vi.advanceTimersByTimeAsync(20_001);
+    server.answer = (command, socket) => socket.ok(command);
+    server.socket.hello();
+    await soon();
+    expect(server.sockets.length).toBe(2);
+    expect(subscribed(server.socket)).toEqual([1]);
+    expect(server.socket.heard("run.cancel").length).toBe(1);
+    expect(chat.isStopping("run-1")).toBe(false);
+  });
+
   it("is read anew where the log no longer reaches back", async () => {
     let refused = 0;
     server.answer = (command, socket) => {

@@ -179,6 +179,23 @@ describe("a connection", () => {
     await expect(lost).rejects.toBeInstanceOf(Offline);
   });
 
+  it("leaves a socket that answers pings and not a command", async () => {
+    server.answer = (command, socket) => (command.type === "ping" ? socket.ok(command) : undefined);
+    const connection = connect();
+    await soon();
+    server.socket.hello(5);
+    const asked = connection.ask("a.b", {});
+    const refused = expect(asked).rejects.toBeInstanceOf(Offline);
+    await vi.advanceTimersByTimeAsync(19_999);
+    expect(connection.isReady).toBe(true);
+    await vi.advanceTimersByTimeAsync(1);
+    await refused;
+    expect(connection.isReady).toBe(false);
+    expect(server.sockets[0]!.closed).toBe(true);
+    await vi.advanceTimersByTimeAsync(500);
+    expect(server.sockets.length).toBe(2);
+  });
+
   it("hears nothing of a socket that it gave up", async () => {
     connect();
     await soon();
