@@ -11,8 +11,11 @@ export interface Unsent {
   readonly content: string;
   readonly options: SendOptions;
   readonly at: number;
-  /** Why the server will not take it; it waits here for the person to decide. */
-  readonly problem: { code: string; message: string } | null;
+  /**
+   * Why the server did not take it. A temporary problem is what the last try met, and it is tried again by itself;
+   * with any other it waits here for the person to decide.
+   */
+  readonly problem: { code: string; message: string; temporary: boolean } | null;
   /** The server has it; it is shown from here until its event comes. */
   readonly sent: boolean;
 }
@@ -110,7 +113,7 @@ export class Outbox {
     if (!this.open || this.busy.has(sessionId)) return;
     const waiting = this.items.filter((item) => item.session_id === sessionId && !item.sent);
     const item = waiting[0];
-    if (!item || item.problem) return; // what comes after a refused one was said in the belief that it would be heard
+    if (!item || (item.problem && !item.problem.temporary)) return; // what comes after a refused one was said in the belief that it would be heard
     this.busy.add(sessionId);
     this.options
       .send(item)
@@ -118,7 +121,7 @@ export class Outbox {
         () => {
           this.failures.delete(sessionId);
           this.options.keeper?.remove(item.key);
-          this.change(item.key, { sent: true });
+          this.change(item.key, { sent: true, problem: null });
           return 0;
         },
         (problem: unknown) => this.failed(item, problem),
@@ -137,12 +140,11 @@ export class Outbox {
   private failed(item: Unsent, problem: unknown): number {
     const failures = (this.failures.get(item.session_id) ?? 0) + 1;
     this.failures.set(item.session_id, failures);
-    if (problem instanceof Refused && problem.temporary && problem.code !== "busy") {
-      return delayS(failures, problem.retryAfterS, this.options.random) * 1000;
-    }
     if (problem instanceof Refused) {
-      this.change(item.key, { problem: { code: problem.code, message: problem.message } });
-      return 0;
+      const { code, message } = problem;
+      const temporary = problem.temporary && code !== "busy"; // who asked to be refused then is told so
+      this.change(item.key, { problem: { code, message, temporary } });
+      return temporary ? delayS(failures, problem.retryAfterS, this.options.random) * 1000 : 0;
     }
     if (!this.open) return 0; // the next socket takes it up
     if (!(problem instanceof Offline)) console.error(problem);

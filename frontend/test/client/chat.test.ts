@@ -252,9 +252,25 @@ describe("what I say", () => {
     chat.say(SESSION, "quick");
     await vi.advanceTimersByTimeAsync(2900);
     expect(sends(server.socket).length).toBe(1);
+    expect(chat.outbox.items[0]?.problem, "why it waits").toEqual({ code: "rate_limited", message: "rate_limited", temporary: true });
     await vi.advanceTimersByTimeAsync(200);
+    expect(chat.outbox.items[0]).toMatchObject({ sent: true, problem: null });
     expect(new Set(sends(server.socket).map(([, key]) => key)).size).toBe(1);
     expect(sends(server.socket).length).toBe(2);
+  });
+
+  it("may be taken back while a limit holds it up, and what was said after it goes in its place", async () => {
+    server.answer = (command, socket) => {
+      if (command.data["content"] === "held up") socket.refuse(command, "too_many_waiting", { temporary: true, retry_after_s: 3 });
+      else socket.ok(command);
+    };
+    const chat = await opened();
+    const held = chat.say(SESSION, "held up");
+    chat.say(SESSION, "after");
+    await soon();
+    chat.outbox.remove(held.key);
+    await vi.advanceTimersByTimeAsync(3100);
+    expect(sends(server.socket).map(([content]) => content)).toEqual(["held up", "after"]);
   });
 
   it("outlives the page", async () => {
