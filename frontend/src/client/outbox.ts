@@ -20,7 +20,7 @@ export interface Unsent {
   readonly sent: boolean;
 }
 
-/** Where unsent messages outlive a page: the names and values of localStorage. */
+/** Where unsent messages outlive a page, and where its other tabs find them: the names and values of localStorage. */
 export interface Keeper {
   load(): Unsent[];
   put(item: Unsent): void;
@@ -46,11 +46,12 @@ export class Outbox {
   private readonly listeners = new Set<() => void>();
   private readonly busy = new Set<Id>(); // one message of a session at a time keeps their order
   private readonly failures = new Map<Id, number>();
+  private kept: ReadonlySet<string> = new Set(); // what the keeper held at the last look
   private open = false;
 
   constructor(options: OutboxOptions) {
     this.options = options;
-    this.items = options.keeper?.load() ?? [];
+    this.look(true);
   }
 
   subscribe(listener: () => void): () => void {
@@ -74,6 +75,7 @@ export class Outbox {
     };
     this.options.keeper?.put(item);
     this.set([...this.items, item]);
+    this.look();
     this.pump(sessionId);
     return item;
   }
@@ -102,6 +104,7 @@ export class Outbox {
   resume(): void {
     this.open = true;
     this.failures.clear();
+    this.look(true);
     for (const sessionId of new Set(this.items.map((item) => item.session_id))) this.pump(sessionId);
   }
 
@@ -109,8 +112,23 @@ export class Outbox {
     this.open = false;
   }
 
+  /**
+   * Other tabs have the same keeper: what they sent or took back is not sent here. What they left is, from the next
+   * socket on; where one of them still lives and sends it as well, its key makes that harmless.
+   */
+  private look(takeOver = false): void {
+    const kept = new Map(this.options.keeper?.load().map((item) => [item.key, item]));
+    // A storage that is full never held it: that is not taken back.
+    const stay = this.items.filter((item) => item.sent || kept.has(item.key) || !this.kept.has(item.key));
+    this.kept = new Set(kept.keys());
+    for (const item of stay) kept.delete(item.key);
+    const theirs = takeOver ? [...kept.values()] : [];
+    if (stay.length < this.items.length || theirs.length) this.set([...stay, ...theirs].sort((a, b) => a.at - b.at));
+  }
+
   private pump(sessionId: Id): void {
     if (!this.open || this.busy.has(sessionId)) return;
+    this.look();
     const waiting = this.items.filter((item) => item.session_id === sessionId && !item.sent);
     const item = waiting[0];
     if (!item || (item.problem && !item.problem.temporary)) return; // what comes after a refused one was said in the belief that it would be heard
@@ -138,6 +156,7 @@ export class Outbox {
 
   /** How long to wait before the next try, in milliseconds. */
   private failed(item: Unsent, problem: unknown): number {
+    this.look();
     const failures = (this.failures.get(item.session_id) ?? 0) + 1;
     this.failures.set(item.session_id, failures);
     if (problem instanceof Refused) {

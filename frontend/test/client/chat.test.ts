@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { Chat, type ChatOptions } from "../../src/client/client";
-import type { Unsent } from "../../src/client/outbox";
+import type { Keeper, Unsent } from "../../src/client/outbox";
 import type { Frame, Snapshot } from "../../src/client/wire";
 import { load } from "../recordings";
 import { type Command, FakeServer, type FakeSocket, listOf } from "./server";
@@ -28,6 +28,13 @@ async function opened(more: Partial<ChatOptions> = {}): Promise<Chat> {
   await chat.open(SESSION);
   await soon();
   return chat;
+}
+
+/** What the tabs of one browser share. */
+function storage(): { keeper: Keeper; kept: Map<string, Unsent> } {
+  const kept = new Map<string, Unsent>();
+  const keeper = { load: () => [...kept.values()], put: (item: Unsent) => void kept.set(item.key, item), remove: (key: string) => void kept.delete(key) };
+  return { keeper, kept };
 }
 
 const soon = () => vi.advanceTimersByTimeAsync(1);
@@ -274,8 +281,7 @@ describe("what I say", () => {
   });
 
   it("outlives the page", async () => {
-    const kept = new Map<string, Unsent>();
-    const keeper = { load: () => [...kept.values()], put: (item: Unsent) => void kept.set(item.key, item), remove: (key: string) => void kept.delete(key) };
+    const { keeper, kept } = storage();
     client({ keeper }).say(SESSION, "before the reload");
     const later = client({ keeper });
     later.start();
@@ -284,6 +290,49 @@ describe("what I say", () => {
     await soon();
     expect(sends(server.socket).map(([content]) => content)).toEqual(["before the reload"]);
     expect(kept.size).toBe(0);
+  });
+
+  it("outlives its tab: another one that was open all along sends it with its next socket", async () => {
+    const { keeper } = storage();
+    const chat = await opened({ keeper });
+    server.socket.lose();
+    client({ keeper }).say(SESSION, "in a tab that is closed");
+    vi.advanceTimersByTime(10);
+    chat.say(SESSION, "and then in this one");
+    await soon();
+    server.socket.hello();
+    await soon();
+    expect(sends(server.socket).map(([content]) => content)).toEqual(["in a tab that is closed", "and then in this one"]);
+  });
+
+  it("is not sent by one tab when it was taken back in another", async () => {
+    const { keeper } = storage();
+    const other = client({ keeper });
+    const [own, both] = [await opened({ keeper }), other.say(SESSION, "never mind")];
+    server.socket.lose();
+    await soon();
+    server.answer = (command, socket) => {
+      if (command.type === "message.send") socket.refuse(command, "rate_limited", { temporary: true, retry_after_s: 3 });
+      else socket.ok(command);
+    };
+    server.socket.hello();
+    await soon();
+    expect(own.outbox.items.map((item) => item.key)).toEqual([both.key]);
+    other.outbox.remove(both.key);
+    await vi.advanceTimersByTimeAsync(10_000);
+    expect(server.sockets.flatMap(sends).length, "the one time before it was taken back").toBe(1);
+    expect(own.outbox.items).toEqual([]);
+  });
+
+  it("is sent all the same where the storage keeps nothing", async () => {
+    const chat = await opened({ keeper: { load: () => [], put: () => undefined, remove: () => undefined } });
+    server.socket.lose();
+    chat.say(SESSION, "one");
+    chat.say(SESSION, "two");
+    await soon();
+    server.socket.hello();
+    await soon();
+    expect(sends(server.socket).map(([content]) => content)).toEqual(["one", "two"]);
   });
 });
 
