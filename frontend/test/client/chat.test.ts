@@ -388,6 +388,29 @@ describe("the list", () => {
     expect(chat.sessions.row("a")).toBeUndefined();
   });
 
+  it("keeps all that was read when it looks again: what new sessions push off its first page, too", async () => {
+    let rows = Array.from({ length: 100 }, (_, index) => row(`s${index}`, `S${index}`));
+    server.pages["GET /api/sessions/"] = listOf("/api/sessions/", () => rows);
+    const { sessions } = client();
+    const listed = () => sessions.state.rows.map((one) => one.session_id);
+    const ids = () => rows.map((one) => one.session_id);
+    await sessions.refresh();
+    await sessions.more();
+    expect(listed()).toEqual(ids().slice(0, 80));
+    rows = [row("new-2", ""), row("new-1", ""), ...rows];
+    await sessions.refresh();
+    expect(listed()).toEqual(ids().slice(0, 82));
+    const moved = { ...rows[60]!, last_seq: 9 };
+    rows = [moved, ...rows.filter((one) => one.session_id !== moved.session_id && one.session_id !== "s20")];
+    await sessions.refresh();
+    expect(listed(), "one moved up, one was deleted").toEqual(ids().slice(0, 81));
+    await sessions.more();
+    expect(listed().length).toBe(101);
+    rows = [...Array.from({ length: 40 }, (_, index) => row(`newer-${index}`, "")), ...rows];
+    await sessions.refresh();
+    expect(listed(), "a whole page is new").toEqual(ids());
+  });
+
   it("counts the questions that wait, and forgets those that are settled", async () => {
     const chat = await opened();
     const ask = { interrupt_id: "i", session_id: "a", status: "open", created_at: "2026" };
