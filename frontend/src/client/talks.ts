@@ -34,6 +34,8 @@ const SHOWN = 50; // messages that a session comes with
 export class Talks {
   readonly opened = new Map<Id, Opened>();
   private readonly options: TalksOptions;
+  /** Those whose subscription is asked for and has not begun, and the newest asking of each. */
+  private readonly following = new Map<Opened, symbol>();
   /** Of those whose older messages could not be read: a reader who scrolls asks many times a second. */
   private readonly olderRests = new Map<Id, { failures: number; until: number }>();
 
@@ -58,7 +60,8 @@ export class Talks {
     const opened = this.opened.get(frame.session_id ?? "");
     if (!opened || opened.status !== "ready") return "none";
     const change = opened.talk.feed(frame);
-    if (change === "gap") void this.follow(opened);
+    // What an older subscription still sends fits nowhere until the new one has begun.
+    if (change === "gap" && !this.following.has(opened)) void this.follow(opened);
     else if (change === "deleted") this.lose(opened.talk.sessionId);
     else if (change === "rows") this.options.onChange(opened.talk.sessionId);
     return change;
@@ -123,8 +126,18 @@ export class Talks {
   }
 
   private async follow(opened: Opened): Promise<void> {
+    const mine = Symbol();
+    this.following.set(opened, mine);
+    try {
+      await this.subscribe(opened, () => this.following.get(opened) === mine);
+    } finally {
+      if (this.following.get(opened) === mine) this.following.delete(opened);
+    }
+  }
+
+  private async subscribe(opened: Opened, isWanted: () => boolean): Promise<void> {
     const { sessionId } = opened.talk;
-    for (let failures = 0; this.opened.get(sessionId) === opened; ) {
+    for (let failures = 0; isWanted() && this.opened.get(sessionId) === opened; failures++) {
       try {
         // The events behind it arrive before this promise is looked at: they fold by their seq, in any case.
         await this.options.connection.ask("session.subscribe", { session_id: sessionId, after: opened.talk.lastSeq });
@@ -133,19 +146,24 @@ export class Talks {
         if (problem instanceof Offline) return; // the next socket begins again
         if (!(problem instanceof Refused)) throw problem;
         if (problem.code === "not_found") return this.lose(sessionId);
-        if (problem.temporary) await pause(delayS(++failures, problem.retryAfterS, this.options.random));
-        else if (failures++ === 0) return void (await this.load(opened, sessionId)); // the log no longer reaches back
-        else return;
+        if (problem.temporary || failures) await pause(delayS(failures + 1, problem.retryAfterS, this.options.random));
+        if (problem.temporary || !isWanted()) continue;
+        await this.read(opened, sessionId); // the log no longer reaches back
+        if (opened.status !== "ready") return;
       }
     }
   }
 
   private async load(opened: Opened, sessionId: Id): Promise<void> {
+    await this.read(opened, sessionId);
+    if (opened.status === "ready" && this.options.connection.isReady) void this.follow(opened);
+  }
+
+  private async read(opened: Opened, sessionId: Id): Promise<void> {
     try {
       const snapshot = await this.options.api.session(sessionId);
       if (this.opened.get(sessionId) !== opened) return;
       this.show(opened, snapshot);
-      if (this.options.connection.isReady) void this.follow(opened);
       void this.loadRuns(sessionId);
     } catch (problem) {
       opened.status = problem instanceof Refused && problem.code === "not_found" ? "missing" : "failed";

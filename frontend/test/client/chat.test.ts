@@ -102,6 +102,53 @@ describe("a session", () => {
     expect(chat.opened.get(SESSION)!.status).toBe("ready");
   });
 
+  it("is asked for ever more seldom where it cannot be followed, and not in a circle", async () => {
+    server.answer = (command, socket) => {
+      if (command.type === "session.subscribe") socket.refuse(command, "internal");
+      else socket.ok(command);
+    };
+    await opened({ random: () => 1 });
+    await vi.advanceTimersByTimeAsync(10_000);
+    expect(subscribed(server.socket).length).toBeLessThan(8);
+    server.answer = (command, socket) => socket.ok(command);
+    const before = subscribed(server.socket).length;
+    await vi.advanceTimersByTimeAsync(15_000);
+    expect(subscribed(server.socket).length, "it is followed at last").toBe(before + 1);
+  });
+
+  it("is asked for once, however much of an older subscription comes meanwhile", async () => {
+    let waiting: Command | undefined;
+    server.answer = (command, socket) => (command.type === "session.subscribe" ? (waiting = command) : socket.ok(command));
+    const chat = await opened();
+    const text = { message_id: "m", attempt: 1, text: "half" };
+    for (let offset = 4; offset < 400; offset += 4) {
+      server.socket.tell({ type: "message.delta", session_id: SESSION, run_id: "r", data: { ...text, offset } });
+    }
+    await soon();
+    expect(subscribed(server.socket)).toEqual([1]);
+    server.socket.ok(waiting!);
+    await soon();
+    server.socket.tell({ type: "message.delta", session_id: SESSION, run_id: "r", data: { ...text, offset: 0 } });
+    expect(chat.draft(SESSION, "m")?.text).toBe("half");
+    server.socket.tell({ type: "message.delta", session_id: SESSION, run_id: "r", data: { ...text, offset: 40 } });
+    await soon();
+    expect(subscribed(server.socket), "a hole in the new one").toEqual([1, 1]);
+  });
+
+  it("is followed at once on a new socket, whatever the old one was waited for", async () => {
+    server.answer = (command, socket) => {
+      if (command.type === "session.subscribe") socket.refuse(command, "unavailable", { temporary: true, retry_after_s: 60 });
+      else socket.ok(command);
+    };
+    await opened();
+    server.answer = (command, socket) => socket.ok(command);
+    server.socket.lose();
+    await soon();
+    server.socket.hello();
+    await vi.advanceTimersByTimeAsync(70_000);
+    expect(server.sockets.map(subscribed)).toEqual([[1], [1]]);
+  });
+
   it("is missing where it is not mine, or was deleted under me", async () => {
     server.pages[`GET /api/sessions/x/`] = new Response(
       JSON.stringify({ error: { code: "not_found", message: "", temporary: false } }),
