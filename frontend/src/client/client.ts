@@ -147,6 +147,7 @@ export class Chat {
   /** Stop an answer; without a connection, as soon as there is one. */
   cancel(runId: Id): void {
     this.stopping.add(runId);
+    this.changedRun(runId);
     void this.sendStop(runId);
   }
 
@@ -284,6 +285,10 @@ export class Chat {
     } catch (problem) {
       if (problem instanceof Refused) this.stopping.delete(runId);
     }
+    this.changedRun(runId);
+  }
+
+  private changedRun(runId: Id): void {
     for (const [sessionId, opened] of this.opened) if (opened.talk.runs.has(runId)) this.changed(sessionId);
   }
 

@@ -402,6 +402,18 @@ describe("another person's sign-in", () => {
 });
 
 describe("a stop", () => {
+  it("shows at once, also without a connection", async () => {
+    const chat = await opened();
+    const run = EVENTS.find((frame) => frame.type === "run.queued")!;
+    for (const frame of EVENTS) if (frame.seq! > 1 && frame.seq! <= run.seq!) server.socket.tell(frame);
+    server.socket.lose();
+    await soon();
+    const shown: boolean[] = [];
+    chat.topics.on(`talk:${SESSION}`, () => shown.push(chat.isStopping(run.run_id!)));
+    chat.cancel(run.run_id!);
+    expect(shown).toEqual([true]);
+  });
+
   it("that finds no connection is sent on the next one", async () => {
     const chat = await opened();
     server.socket.lose();
