@@ -129,9 +129,9 @@ export class Outbox {
   private pump(sessionId: Id): void {
     if (!this.open || this.busy.has(sessionId)) return;
     this.look();
-    const waiting = this.items.filter((item) => item.session_id === sessionId && !item.sent);
-    const item = waiting[0];
-    if (!item || (item.problem && !item.problem.temporary)) return; // what comes after a refused one was said in the belief that it would be heard
+    const item = this.items.find((one) => one.session_id === sessionId && !one.sent);
+    // What comes after a refused one was said in the belief that it would be heard.
+    if (!item || (item.problem && !item.problem.temporary)) return;
     this.busy.add(sessionId);
     this.options
       .send(item)

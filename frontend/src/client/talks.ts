@@ -69,6 +69,7 @@ export class Talks {
 
   /** A socket is ready: go on where each session was left. */
   resume(): void {
+    this.olderRests.clear();
     for (const [sessionId, opened] of this.opened) {
       if (opened.status === "ready") void this.follow(opened);
       else if (opened.status === "failed") void this.open(sessionId);
@@ -174,6 +175,7 @@ export class Talks {
   private show(opened: Opened, snapshot: Snapshot): void {
     opened.talk = Talk.of(snapshot);
     opened.older = snapshot.messages.length < SHOWN ? null : undefined;
+    opened.olderFailed = false;
     opened.status = "ready";
     const { messages, runs: _runs, interrupts: _interrupts, ...session } = snapshot;
     this.options.onRead(
