@@ -57,7 +57,7 @@ export class Chat {
     });
     this.connection.subscribe(() => {
       if (!this.connection.isReady) this.unready();
-      if (this.connection.over) this.api.close();
+      this.api.closed = this.connection.over || this.connection.state.status === "signed_out";
       this.topics.tell("connection");
     });
     this.outbox = new Outbox({

@@ -384,6 +384,24 @@ describe("what I say", () => {
 });
 
 describe("another person's sign-in", () => {
+  it("is not used by a page that was signed out before it, until one begins again", async () => {
+    server.pages["GET /api/me/"] = () =>
+      new Response(JSON.stringify({ error: { code: "not_authenticated", message: "", temporary: false } }), { status: 401 });
+    const chat = await opened();
+    server.socket.lose(4401);
+    await soon();
+    expect(chat.connection.state.status).toBe("signed_out");
+    const asked = server.requests.length;
+    await chat.sessions.refresh();
+    await expect(chat.resolve("i", { approved: true })).rejects.toMatchObject({ code: "not_authenticated" });
+    expect(server.requests.length).toBe(asked);
+    chat.start();
+    await soon();
+    server.socket.hello();
+    await soon();
+    expect(server.requests.length).toBeGreaterThan(asked);
+  });
+
   it("sends nothing that was left unsent, and asks for nothing", async () => {
     const chat = await opened();
     server.socket.lose(4401);
