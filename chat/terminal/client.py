@@ -64,7 +64,7 @@ class Client:
         session_id: str = snapshot["session_id"]
         if self.talk is None:
             self._show(Talk.of(snapshot))
-            await self._resume()
+            self._go(self._resume())  # not waited for: what fails there would begin a second session
         return session_id
 
     def _show(self, talk: Talk) -> None:

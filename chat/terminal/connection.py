@@ -68,7 +68,9 @@ class Connection:
             async with asyncio.timeout(ANSWER_S):
                 await socket.send(json.dumps({"type": command, "ref": ref, "data": data}))
                 return await answer
-        except (ConnectionClosed, TimeoutError):
+        except (ConnectionClosed, TimeoutError) as error:
+            if isinstance(error, TimeoutError):
+                await socket.close()  # the next one begins again with all that has to be asked
             raise Offline("the connection went away before the server answered") from None
         finally:
             self._asked.pop(ref, None)

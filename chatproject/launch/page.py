@@ -82,6 +82,8 @@ def digest() -> str:
         folders[:] = sorted(name for name in folders if name != PACKAGES.name)
         for name in sorted(names):
             path = Path(folder, name)
+            if not path.is_file():
+                continue  # an editor's lock is a link to nowhere
             content = path.read_bytes()
             found.update(f"{path.relative_to(FRONTEND)}\0{len(content)}\0".encode() + content)
     return found.hexdigest()[:16]

@@ -82,6 +82,14 @@ def test_the_first_start_installs_and_builds_and_the_second_does_nothing(worksho
     assert workshop.calls() == []
 
 
+def test_the_lock_of_an_editor_is_no_source(workshop: Workshop) -> None:
+    page.main("build")
+    workshop.calls()
+    workshop.source.with_name(".#main.tsx").symlink_to("ada@host.1234:1700000000")
+    page.main("build")
+    assert workshop.calls() == []
+
+
 def change(workshop: Workshop) -> None:
     workshop.source.write_text("second")
 

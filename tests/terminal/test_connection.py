@@ -145,6 +145,21 @@ async def test_a_silent_server_is_asked_and_then_left() -> None:
             await until(lambda: len(server.credentials) == 2)
 
 
+async def test_a_server_that_answers_pings_and_not_a_command_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "ANSWER_S", 0.3)
+    async with ScriptedServer() as server:
+        server.mute.add("session.subscribe")
+        async with client_of(server) as (client, _):
+            room = server.room()
+            await client.open(room.session_id)
+            await client.connection.ready.wait()
+            await until(lambda: room.followers)
+            server.mute.clear()
+            await until(lambda: len(server.credentials) == 2)
+            client.send("hello")
+            await until(lambda: answers(client) == ["you said hello"])
+
+
 async def test_the_sessions_are_left_and_opened_without_mixing_their_frames() -> None:
     async with ScriptedServer() as server, client_of(server) as (client, _):
         first, second = server.room(), server.room()

@@ -21,6 +21,19 @@ async def test_the_first_message_starts_a_session_where_none_is_open() -> None:
         assert first.session_id == second.session_id
 
 
+async def test_a_line_lost_while_a_session_is_started_starts_no_second_one() -> None:
+    async with ScriptedServer() as server:
+        server.mute.add("session.subscribe")
+        async with client_of(server) as (client, _):
+            await client.connection.ready.wait()
+            client.send("hello")
+            await until(lambda: any(command["type"] == "session.subscribe" for command in server.commands))
+            server.mute.clear()
+            server.cut()
+            await until(lambda: answers(client) == ["you said hello"])
+            assert len(server.rooms) == 1
+
+
 async def test_what_is_said_while_offline_is_kept_and_sent_in_order_afterwards() -> None:
     async with ScriptedServer() as server, client_of(server) as (client, _):
         await client.open(server.room().session_id)

@@ -44,6 +44,8 @@ const PATIENCE_MS = 20_000;
 
 export class Api {
   private readonly options: ApiOptions;
+  /** Nothing is asked while nobody is signed in, for all that is known: the cookie may be another person's by now. */
+  closed = false;
 
   constructor(options: ApiOptions = {}) {
     this.options = options;
@@ -59,6 +61,7 @@ export class Api {
 
   /** Rejects with Refused, or Offline. */
   async call<Result>(method: string, path: string, body?: unknown): Promise<Result> {
+    if (this.closed) throw new Refused({ code: "not_authenticated", message: "You are not signed in any more.", temporary: false });
     const headers: Record<string, string> = { Accept: "application/json" };
     if (body !== undefined) headers["Content-Type"] = "application/json";
     if (this.options.token) headers["Authorization"] = `Bearer ${await this.options.token()}`;

@@ -18,6 +18,8 @@ import { TypingBoard } from "./typing";
 import type { Answer, Frame, Id, SendOptions, Session } from "./wire";
 
 export interface ChatOptions extends ApiOptions {
+  /** Who is signed in, by id, where the page knows it; else the first socket tells. */
+  userId?: Id;
   /** `cookie` where the page is the server's own, else `ticket`. */
   socket?: "cookie" | "ticket";
   openSocket?: (url: string) => SocketLike;
@@ -48,12 +50,14 @@ export class Chat {
       onFrame: (frame) => this.take(frame),
       onReady: () => this.ready(),
       stillSignedIn: () => this.stillSignedIn(),
+      ...(options.userId && { userId: options.userId }),
       ...(options.openSocket && { openSocket: options.openSocket }),
       ...(options.random && { random: options.random }),
       ...(options.answerS && { answerS: options.answerS }),
     });
     this.connection.subscribe(() => {
       if (!this.connection.isReady) this.unready();
+      this.api.closed = this.connection.over || this.connection.state.status === "signed_out";
       this.topics.tell("connection");
     });
     this.outbox = new Outbox({
@@ -143,6 +147,7 @@ export class Chat {
   /** Stop an answer; without a connection, as soon as there is one. */
   cancel(runId: Id): void {
     this.stopping.add(runId);
+    this.changedRun(runId);
     void this.sendStop(runId);
   }
 
@@ -280,6 +285,10 @@ export class Chat {
     } catch (problem) {
       if (problem instanceof Refused) this.stopping.delete(runId);
     }
+    this.changedRun(runId);
+  }
+
+  private changedRun(runId: Id): void {
     for (const [sessionId, opened] of this.opened) if (opened.talk.runs.has(runId)) this.changed(sessionId);
   }
 

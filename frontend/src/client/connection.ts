@@ -30,6 +30,8 @@ export interface SocketLike {
 }
 
 export interface ConnectionOptions {
+  /** Whose connection it is; without it, the first socket tells. */
+  userId?: string;
   /** Where the socket is, with a ticket when there has to be one. Asked before every try. */
   address: () => Promise<string>;
   openSocket?: (url: string) => SocketLike;
@@ -56,9 +58,12 @@ interface Asked {
 export class Connection {
   state: ConnectionState = { status: "stopped", code: 0, nextTryAt: null, failures: 0 };
   user: User | null = null;
+  /** Somebody else has signed in, here or in another tab: nothing more is sent or asked, until the page is loaded anew. */
+  over = false;
   limits: Record<string, unknown> = {};
 
   private readonly options: ConnectionOptions;
+  private userId: string | undefined;
   private readonly listeners = new Set<() => void>();
   private readonly asked = new Map<string, Asked>();
   private socket: SocketLike | null = null;
@@ -73,6 +78,7 @@ export class Connection {
 
   constructor(options: ConnectionOptions) {
     this.options = options;
+    this.userId = options.userId;
   }
 
   subscribe(listener: () => void): () => void {
@@ -86,6 +92,7 @@ export class Connection {
 
   /** Connect, and again whenever it is lost, until `stop`. Also the answer to "reconnect now". */
   start(): void {
+    if (this.over) return;
     clearTimeout(this.retryTimer);
     if (this.socket && (this.ready || this.state.status === "connecting")) return;
     void this.open();
@@ -112,6 +119,7 @@ export class Connection {
       const timer = setTimeout(() => {
         this.asked.delete(ref);
         reject(new Offline("The server did not answer."));
+        this.giveUp(socket); // the next one begins again with all that has to be asked
       }, (this.options.answerS ?? 20) * 1000);
       this.asked.set(ref, { resolve: resolve as Asked["resolve"], reject, timer });
       socket.send(JSON.stringify({ type, ref, data }));
@@ -161,6 +169,8 @@ export class Connection {
     }
     if (frame.type === "connection.ready") {
       const hello = frame.data as { user?: User; heartbeat_s?: number; limits?: Record<string, unknown> };
+      const userId = hello.user?.user_id;
+      if (userId !== undefined && userId !== (this.userId ??= userId)) return this.end();
       this.user = hello.user ?? null;
       this.limits = hello.limits ?? {};
       this.heartbeatMs = (hello.heartbeat_s ?? 20) * 1000;
@@ -191,6 +201,12 @@ export class Connection {
   private giveUp(socket: SocketLike): void {
     if (socket !== this.socket) return;
     void this.lost(1006); // not waiting for a close that a dead network never brings
+  }
+
+  /** The cookie is another person's now: what one sees and has not sent is not theirs. */
+  private end(): void {
+    this.over = true;
+    this.drop("signed_out", CLOSED.signedOut);
   }
 
   private async lost(code: number): Promise<void> {

@@ -51,6 +51,7 @@ export class Talk {
   announced = new Set<Id>();
   /** Grows with every change of a row, a draft's begin or end; not with the text of a draft. */
   version = 0;
+  private reached = false; // whether the list was read down to the messages that are known
 
   constructor(sessionId: Id, after = 0) {
     this.sessionId = sessionId;
@@ -85,14 +86,19 @@ export class Talk {
     return [...this.interrupts.values()].filter((row) => row.status === "open");
   }
 
-  /** A page of older messages, newest first as the server lists them. */
-  addOlder(rows: readonly Message[]): void {
-    const older = new Map<Id, Message>();
-    for (const row of [...rows].reverse()) {
-      if (!this.messages.has(row.message_id) && !this.discarded.has(row.message_id)) older.set(row.message_id, row);
-    }
-    this.messages = new Map([...older, ...this.messages]);
+  /**
+   * The server's list of messages, page after page, newest first: what lies behind the known ones comes before them.
+   * What lies in front of them is news, and the log tells it. Says whether there was anything older.
+   */
+  addOlder(rows: readonly Message[]): boolean {
+    const lastKnown = rows.findLastIndex((row) => this.messages.has(row.message_id));
+    this.reached ||= lastKnown >= 0 || !this.messages.size;
+    const behind = this.reached ? rows.slice(lastKnown + 1) : [];
+    const older = behind.filter((row) => !this.discarded.has(row.message_id)).reverse();
+    if (!older.length) return false;
+    this.messages = new Map([...older.map((row) => [row.message_id, row] as const), ...this.messages]);
     this.version++;
+    return true;
   }
 
   /** Runs that are over, from the server's list: what the log told later stays. */

@@ -11,13 +11,16 @@ export interface Unsent {
   readonly content: string;
   readonly options: SendOptions;
   readonly at: number;
-  /** Why the server will not take it; it waits here for the person to decide. */
-  readonly problem: { code: string; message: string } | null;
+  /**
+   * Why the server did not take it. A temporary problem is what the last try met, and it is tried again by itself;
+   * with any other it waits here for the person to decide.
+   */
+  readonly problem: { code: string; message: string; temporary: boolean } | null;
   /** The server has it; it is shown from here until its event comes. */
   readonly sent: boolean;
 }
 
-/** Where unsent messages outlive a page: the names and values of localStorage. */
+/** Where unsent messages outlive a page, and where its other tabs find them: the names and values of localStorage. */
 export interface Keeper {
   load(): Unsent[];
   put(item: Unsent): void;
@@ -43,11 +46,12 @@ export class Outbox {
   private readonly listeners = new Set<() => void>();
   private readonly busy = new Set<Id>(); // one message of a session at a time keeps their order
   private readonly failures = new Map<Id, number>();
+  private kept: ReadonlySet<string> = new Set(); // what the keeper held at the last look
   private open = false;
 
   constructor(options: OutboxOptions) {
     this.options = options;
-    this.items = options.keeper?.load() ?? [];
+    this.look(true);
   }
 
   subscribe(listener: () => void): () => void {
@@ -71,6 +75,7 @@ export class Outbox {
     };
     this.options.keeper?.put(item);
     this.set([...this.items, item]);
+    this.look();
     this.pump(sessionId);
     return item;
   }
@@ -99,6 +104,7 @@ export class Outbox {
   resume(): void {
     this.open = true;
     this.failures.clear();
+    this.look(true);
     for (const sessionId of new Set(this.items.map((item) => item.session_id))) this.pump(sessionId);
   }
 
@@ -106,11 +112,26 @@ export class Outbox {
     this.open = false;
   }
 
+  /**
+   * Other tabs have the same keeper: what they sent or took back is not sent here. What they left is, from the next
+   * socket on; where one of them still lives and sends it as well, its key makes that harmless.
+   */
+  private look(takeOver = false): void {
+    const kept = new Map(this.options.keeper?.load().map((item) => [item.key, item]));
+    // A storage that is full never held it: that is not taken back.
+    const stay = this.items.filter((item) => item.sent || kept.has(item.key) || !this.kept.has(item.key));
+    this.kept = new Set(kept.keys());
+    for (const item of stay) kept.delete(item.key);
+    const theirs = takeOver ? [...kept.values()] : [];
+    if (stay.length < this.items.length || theirs.length) this.set([...stay, ...theirs].sort((a, b) => a.at - b.at));
+  }
+
   private pump(sessionId: Id): void {
     if (!this.open || this.busy.has(sessionId)) return;
-    const waiting = this.items.filter((item) => item.session_id === sessionId && !item.sent);
-    const item = waiting[0];
-    if (!item || item.problem) return; // what comes after a refused one was said in the belief that it would be heard
+    this.look();
+    const item = this.items.find((one) => one.session_id === sessionId && !one.sent);
+    // What comes after a refused one was said in the belief that it would be heard.
+    if (!item || (item.problem && !item.problem.temporary)) return;
     this.busy.add(sessionId);
     this.options
       .send(item)
@@ -118,7 +139,7 @@ export class Outbox {
         () => {
           this.failures.delete(sessionId);
           this.options.keeper?.remove(item.key);
-          this.change(item.key, { sent: true });
+          this.change(item.key, { sent: true, problem: null });
           return 0;
         },
         (problem: unknown) => this.failed(item, problem),
@@ -135,14 +156,14 @@ export class Outbox {
 
   /** How long to wait before the next try, in milliseconds. */
   private failed(item: Unsent, problem: unknown): number {
+    this.look();
     const failures = (this.failures.get(item.session_id) ?? 0) + 1;
     this.failures.set(item.session_id, failures);
-    if (problem instanceof Refused && problem.temporary && problem.code !== "busy") {
-      return delayS(failures, problem.retryAfterS, this.options.random) * 1000;
-    }
     if (problem instanceof Refused) {
-      this.change(item.key, { problem: { code: problem.code, message: problem.message } });
-      return 0;
+      const { code, message } = problem;
+      const temporary = problem.temporary && code !== "busy"; // who asked to be refused then is told so
+      this.change(item.key, { problem: { code, message, temporary } });
+      return temporary ? delayS(failures, problem.retryAfterS, this.options.random) * 1000 : 0;
     }
     if (!this.open) return 0; // the next socket takes it up
     if (!(problem instanceof Offline)) console.error(problem);

@@ -76,9 +76,17 @@ export class SessionList {
       this.next = page.next;
       return this.set({ rows: fresh, hasMore: page.next !== null, failed: false });
     }
-    const first = new Set(fresh.map((row) => row.session_id));
-    const rest = this.state.rows.slice(PAGE).filter((row) => !first.has(row.session_id));
-    this.set({ rows: [...fresh, ...rest], failed: false });
+    this.set({ rows: [...fresh, ...this.behind(page.results)], failed: false });
+  }
+
+  /** The rows that come after a fresh first page: those that it pushed off, too, and not those that it would have. */
+  private behind(page: readonly Session[]): Session[] {
+    const { rows } = this.state;
+    const first = new Set(page.map((row) => row.session_id));
+    // Of a session that did not change the place is known: what stood before it and is not in the page is no more.
+    const still = page.findLast((row) => this.row(row.session_id)?.last_seq === row.last_seq);
+    const from = still ? rows.findIndex((row) => row.session_id === still.session_id) : 0;
+    return rows.slice(from).filter((row) => !first.has(row.session_id));
   }
 
   /** A row as an event or an answer tells it. */

@@ -13,6 +13,8 @@ export interface Opened {
   /** Where the older messages are: a page's address, undefined while none was asked for, null at the beginning. */
   older: string | null | undefined;
   loadingOlder: boolean;
+  /** The last try to read older messages failed. It is made again, after a while, when it is asked for. */
+  olderFailed: boolean;
   olderRuns: string | null;
 }
 
@@ -26,11 +28,16 @@ export interface TalksOptions {
 }
 
 const OLDER = 100;
+const PAGE_MAX = 200; // the server refuses to list more at once
 const SHOWN = 50; // messages that a session comes with
 
 export class Talks {
   readonly opened = new Map<Id, Opened>();
   private readonly options: TalksOptions;
+  /** Those whose subscription is asked for and has not begun, and the newest asking of each. */
+  private readonly following = new Map<Opened, symbol>();
+  /** Of those whose older messages could not be read: a reader who scrolls asks many times a second. */
+  private readonly olderRests = new Map<Id, { failures: number; until: number }>();
 
   constructor(options: TalksOptions) {
     this.options = options;
@@ -53,7 +60,8 @@ export class Talks {
     const opened = this.opened.get(frame.session_id ?? "");
     if (!opened || opened.status !== "ready") return "none";
     const change = opened.talk.feed(frame);
-    if (change === "gap") void this.follow(opened);
+    // What an older subscription still sends fits nowhere until the new one has begun.
+    if (change === "gap" && !this.following.has(opened)) void this.follow(opened);
     else if (change === "deleted") this.lose(opened.talk.sessionId);
     else if (change === "rows") this.options.onChange(opened.talk.sessionId);
     return change;
@@ -61,6 +69,7 @@ export class Talks {
 
   /** A socket is ready: go on where each session was left. */
   resume(): void {
+    this.olderRests.clear();
     for (const [sessionId, opened] of this.opened) {
       if (opened.status === "ready") void this.follow(opened);
       else if (opened.status === "failed") void this.open(sessionId);
@@ -83,27 +92,53 @@ export class Talks {
   async loadOlder(sessionId: Id): Promise<void> {
     const opened = this.opened.get(sessionId);
     if (!opened || opened.status !== "ready" || opened.loadingOlder || opened.older === null) return;
+    const rest = this.olderRests.get(sessionId);
+    if (rest && Date.now() < rest.until) return;
     opened.loadingOlder = true;
     this.options.onChange(sessionId);
     try {
-      const first = opened.older === undefined;
-      const page = await (opened.older === undefined
-        ? this.options.api.messages(sessionId, opened.talk.messages.size + OLDER)
-        : this.options.api.follow<Message>(opened.older));
-      opened.older = page.next;
-      opened.talk.addOlder(page.results);
-      void this.loadRuns(sessionId, first ? undefined : opened.olderRuns);
+      await this.readOlder(opened);
+      opened.olderFailed = false;
+      this.olderRests.delete(sessionId);
     } catch {
-      // Asked for again by the next scroll.
+      opened.olderFailed = true;
+      const failures = (rest?.failures ?? 0) + 1;
+      this.olderRests.set(sessionId, { failures, until: Date.now() + delayS(failures, null, this.options.random) * 1000 });
     } finally {
       opened.loadingOlder = false;
       this.options.onChange(sessionId);
     }
   }
 
+  /** Pages of the list until one holds something older: the first ones may be full of what is known. */
+  private async readOlder(opened: Opened): Promise<void> {
+    const { talk, older } = opened;
+    const { api } = this.options;
+    let page = await (older
+      ? api.follow<Message>(older)
+      : api.messages(talk.sessionId, Math.min(talk.messages.size + OLDER, PAGE_MAX)));
+    for (;;) {
+      if (opened.talk !== talk) return; // read anew meanwhile: another beginning
+      opened.older = page.next;
+      if (talk.addOlder(page.results) || !page.next) break;
+      page = await api.follow<Message>(page.next);
+    }
+    void this.loadRuns(talk.sessionId, older ? opened.olderRuns : undefined);
+  }
+
   private async follow(opened: Opened): Promise<void> {
+    const mine = Symbol();
+    this.following.set(opened, mine);
+    try {
+      await this.subscribe(opened, () => this.following.get(opened) === mine);
+    } finally {
+      if (this.following.get(opened) === mine) this.following.delete(opened);
+    }
+  }
+
+  private async subscribe(opened: Opened, isWanted: () => boolean): Promise<void> {
     const { sessionId } = opened.talk;
-    for (let failures = 0; this.opened.get(sessionId) === opened; ) {
+    for (let failures = 0; isWanted() && this.opened.get(sessionId) === opened; failures++) {
       try {
         // The events behind it arrive before this promise is looked at: they fold by their seq, in any case.
         await this.options.connection.ask("session.subscribe", { session_id: sessionId, after: opened.talk.lastSeq });
@@ -112,19 +147,24 @@ export class Talks {
         if (problem instanceof Offline) return; // the next socket begins again
         if (!(problem instanceof Refused)) throw problem;
         if (problem.code === "not_found") return this.lose(sessionId);
-        if (problem.temporary) await pause(delayS(++failures, problem.retryAfterS, this.options.random));
-        else if (failures++ === 0) return void (await this.load(opened, sessionId)); // the log no longer reaches back
-        else return;
+        if (problem.temporary || failures) await pause(delayS(failures + 1, problem.retryAfterS, this.options.random));
+        if (problem.temporary || !isWanted()) continue;
+        await this.read(opened, sessionId); // the log no longer reaches back
+        if (opened.status !== "ready") return;
       }
     }
   }
 
   private async load(opened: Opened, sessionId: Id): Promise<void> {
+    await this.read(opened, sessionId);
+    if (opened.status === "ready" && this.options.connection.isReady) void this.follow(opened);
+  }
+
+  private async read(opened: Opened, sessionId: Id): Promise<void> {
     try {
       const snapshot = await this.options.api.session(sessionId);
       if (this.opened.get(sessionId) !== opened) return;
       this.show(opened, snapshot);
-      if (this.options.connection.isReady) void this.follow(opened);
       void this.loadRuns(sessionId);
     } catch (problem) {
       opened.status = problem instanceof Refused && problem.code === "not_found" ? "missing" : "failed";
@@ -135,6 +175,7 @@ export class Talks {
   private show(opened: Opened, snapshot: Snapshot): void {
     opened.talk = Talk.of(snapshot);
     opened.older = snapshot.messages.length < SHOWN ? null : undefined;
+    opened.olderFailed = false;
     opened.status = "ready";
     const { messages, runs: _runs, interrupts: _interrupts, ...session } = snapshot;
     this.options.onRead(
@@ -165,6 +206,7 @@ function newOpened(sessionId: Id): Opened {
     status: "loading",
     older: undefined,
     loadingOlder: false,
+    olderFailed: false,
     olderRuns: null,
   };
 }

@@ -128,6 +128,32 @@ describe("a connection", () => {
     expect(connection.state.status).toBe("online");
   });
 
+  it("is over where the next socket is another person's, and stays so", async () => {
+    const connection = connect({ stillSignedIn: () => Promise.resolve(true) });
+    await soon();
+    server.socket.hello(20, "ada");
+    server.socket.lose(4401);
+    await vi.advanceTimersByTimeAsync(600);
+    server.socket.hello(20, "ben");
+    expect(connection.state).toMatchObject({ status: "signed_out", nextTryAt: null });
+    expect(connection.isReady).toBe(false);
+    expect(server.socket.closed).toBe(true);
+    connection.start();
+    connection.check();
+    await vi.advanceTimersByTimeAsync(60_000);
+    expect(server.sockets.length).toBe(2);
+    expect(said).toEqual(["ready"]);
+    expect(connection.user?.username).toBe("ada");
+  });
+
+  it("is over at once where the page was another person's", async () => {
+    const connection = connect({ userId: "id of ada" });
+    await soon();
+    server.socket.hello(20, "ben");
+    expect(connection.state.status).toBe("signed_out");
+    expect(said).toEqual([]);
+  });
+
   it("asks for an address at every try, and takes a refusal's time", async () => {
     const address = vi.fn().mockRejectedValueOnce(new Offline()).mockResolvedValue("ws://chat/ws/?ticket=2");
     connect({ address });
@@ -151,6 +177,23 @@ describe("a connection", () => {
     const lost = connection.ask("e.f", {});
     server.socket.lose();
     await expect(lost).rejects.toBeInstanceOf(Offline);
+  });
+
+  it("leaves a socket that answers pings and not a command", async () => {
+    server.answer = (command, socket) => (command.type === "ping" ? socket.ok(command) : undefined);
+    const connection = connect();
+    await soon();
+    server.socket.hello(5);
+    const asked = connection.ask("a.b", {});
+    const refused = expect(asked).rejects.toBeInstanceOf(Offline);
+    await vi.advanceTimersByTimeAsync(19_999);
+    expect(connection.isReady).toBe(true);
+    await vi.advanceTimersByTimeAsync(1);
+    await refused;
+    expect(connection.isReady).toBe(false);
+    expect(server.sockets[0]!.closed).toBe(true);
+    await vi.advanceTimersByTimeAsync(500);
+    expect(server.sockets.length).toBe(2);
   });
 
   it("hears nothing of a socket that it gave up", async () => {

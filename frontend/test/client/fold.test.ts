@@ -154,6 +154,18 @@ describe("a message of mine", () => {
 });
 
 describe("older messages", () => {
+  it("are those behind what is known: what is listed in front of it is news, which the log tells", () => {
+    const { frames, recording } = load("opened_late");
+    const talk = begin(recording);
+    for (const one of frames) talk.feed(one);
+    const shown = [...talk.messages.keys()];
+    const rows = (...ids: string[]) => ids.map((message_id) => ({ ...talk.messages.get(shown[0]!)!, message_id }));
+    expect(talk.addOlder(rows("news-2", "news-1"))).toBe(false);
+    expect(talk.addOlder(rows("news-0", ...[...shown].reverse()))).toBe(false);
+    expect(talk.addOlder(rows("old-2", "old-1"))).toBe(true);
+    expect([...talk.messages.keys()]).toEqual(["old-1", "old-2", ...shown]);
+  });
+
   it("come before those that are there, without doubles and without what was discarded", () => {
     const { frames, recording } = load("opened_late");
     const talk = begin(recording);
@@ -162,7 +174,7 @@ describe("older messages", () => {
     const first = talk.messages.get(shown[0]!)!;
     talk.discarded.add("void");
     const older = ["new-2", "new-1", "void"].map((message_id) => ({ ...first, message_id }));
-    talk.addOlder([first, ...older]);
+    expect(talk.addOlder([first, ...older])).toBe(true);
     expect([...talk.messages.keys()]).toEqual(["new-1", "new-2", ...shown]);
   });
 });

@@ -39,8 +39,9 @@ export class FakeSocket implements SocketLike {
     this.onmessage?.({ data: JSON.stringify(whole) });
   }
 
-  hello(heartbeat_s = 20): void {
-    this.tell({ type: "connection.ready", data: { user: null, heartbeat_s, limits: {} } });
+  hello(heartbeat_s = 20, username = "ada"): void {
+    const user = { user_id: `id of ${username}`, username, name: username };
+    this.tell({ type: "connection.ready", data: { user, heartbeat_s, limits: {} } });
   }
 
   ok(command: Command, data: Record<string, unknown> = {}): void {
@@ -61,6 +62,24 @@ export class FakeSocket implements SocketLike {
   }
 }
 
+type Listing = (asked: URLSearchParams) => object | Promise<object>;
+
+/** A list as the server gives it: `rows` newest first, at most 200 of them at once. */
+export function listOf(path: string, rows: () => readonly object[]): Listing {
+  return (asked) => {
+    const limit = Number(asked.get("limit") ?? 50);
+    if (limit > 200) {
+      const error = { code: "invalid_input", message: "", temporary: false };
+      return new Response(JSON.stringify({ error }), { status: 400 });
+    }
+    const all = rows();
+    const begin = Number(asked.get("cursor") ?? 0);
+    const end = begin + limit;
+    const next = end < all.length ? `http://chat${path}?limit=${limit}&cursor=${end}` : null;
+    return { results: all.slice(begin, end), next, previous: null };
+  };
+}
+
 export class FakeServer {
   sockets: FakeSocket[] = [];
   requests: { method: string; path: string; body: unknown; headers: Record<string, string> }[] = [];
@@ -79,7 +98,9 @@ export class FakeServer {
     const headers = init.headers as Record<string, string>;
     this.requests.push({ method, path, body: init.body ? JSON.parse(String(init.body)) : undefined, headers });
     if (!this.online) throw new TypeError("no network");
-    const page = this.pages[`${method} ${path.replace(/^https?:\/\/[^/]+/, "").split("?")[0]}`];
+    const { pathname, searchParams } = new URL(path, "http://chat");
+    const known = this.pages[`${method} ${pathname}`];
+    const page: unknown = typeof known === "function" ? await (known as Listing)(searchParams) : known;
     if (page instanceof Response) return page.clone();
     if (page === undefined) return new Response(JSON.stringify({ results: [], next: null, previous: null }));
     return new Response(JSON.stringify(page));
