@@ -102,7 +102,7 @@ class Attempt:
         if self.steps.count:
             if await self._waits_for_people():
                 return None
-            lines += [*self.steps.lines(), *context.joined.get(self.steps.count, ()), *await self._joined()]
+            lines += [*self.steps.lines(), *await self._joined()]
         fit = partial(fit_results, tokens=tokens_for(agent))
         prompt = replace(context.prompt, talk=fit((*context.prompt.talk, *lines)))
         work = Work(prompt, self.chain, self.check, tuple(tool.spec for tool in tools.values()), self._may_act, fit)
