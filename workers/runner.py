@@ -209,16 +209,12 @@ async def _answer(attempt: Attempt) -> None:
         finish = partial(attempts.finish_run, fallback_status=chain.fallback_status, error=error)
         await surely(finish, run, text, *spent)
     except LLMError as problem:
-        await _fail(attempt, told(problem), attempt.text.text)
+        await _fail(attempt, told(problem))
     except Fenced:
         raise
     except Exception:
         log.exception("run %s failed", run.pk)
-        try:
-            await _fail(attempt, INTERNAL, attempt.text.text)
-        except (DatabaseError, ValueError):  # also text that cannot be encoded
-            log.exception("what was shown of run %s cannot be stored", run.pk)
-            await _fail(attempt, INTERNAL, "")
+        await _fail(attempt, INTERNAL)
     else:
         if attempt.context is not None and attempt.context.is_crowded:
             jobs.summarise_session(run.session_id)
@@ -243,10 +239,16 @@ def told(problem: LLMError) -> dict[str, Any]:
 INTERNAL = {"code": "internal", "message": "Something went wrong while answering.", "temporary": True}
 
 
-async def _fail(attempt: Attempt, error: dict[str, Any], text: str) -> None:
+async def _fail(attempt: Attempt, error: dict[str, Any]) -> None:
+    """End the run with an error, and with what was shown of its answer."""
     await attempt.text.flush()
+    run, spent = attempt.run, await attempt.spent()
     fail = partial(attempts.fail_run, fallback_status=attempt.chain.fallback_status)
-    await surely(fail, attempt.run, error, text, *await attempt.spent())
+    try:
+        await surely(fail, run, error, attempt.text.text, *spent)
+    except (DatabaseError, ValueError):  # also text that cannot be encoded
+        log.exception("what was shown of run %s cannot be stored", run.pk)
+        await surely(fail, run, error, "", *spent)
 
 
 async def _stopped(attempt: Attempt) -> None:

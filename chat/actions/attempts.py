@@ -19,7 +19,7 @@ from django.db.models.functions import Now
 from chat import jobs, stream, tracing
 from chat.actions.endings import Following, keep_partial, say
 from chat.actions.events import Log, action, on_commit
-from chat.actions.fence import hold, locked_for
+from chat.actions.fence import held, hold, locked_for
 from chat.actions.questions import Question, ask
 from chat.actions.tool_calls import end_calls
 from chat.actions.usage import Spending, bill, cost_of, cost_with, keep_bill
@@ -84,18 +84,27 @@ def finish_run(
 def fail_run(
     run: Run, error: dict[str, Any], partial: str, *spent: Spending, fallback_status: str | None = None
 ) -> Run:
-    """End a run with an error that people are told of; what was shown of its answer is kept. Raises `Fenced`."""
-    with locked_for(run) as log:
+    """End a run with an error that people are told of; what was shown of its answer is kept. Raises `Fenced`.
+
+    A worker that is out of time waits for nothing: a step of its may have been saved that it has not heard of. So the
+    run is taken as the row has it. Of another answer than the one it was to have by then, nothing was shown.
+    """
+    row = held(run)
+    with locked_for(run, row) as log:
+        now = row.first
+        if now is None:
+            raise Fenced
+        now.agent, now.read = run.agent, run.read
         ended, following = _end(
             log,
-            run,
+            now,
             spent,
             status=Status.FAILED,
             failed_at=log.now,
             error=error,
             fallback_status=fallback_status,
         )
-        if partial.strip():
+        if partial.strip() and now.answer_id == run.answer_id:  # else it is a message by now
             keep_partial(log, ended, partial)
         _tell_failure(log, ended, following)
     return ended
