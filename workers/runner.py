@@ -149,7 +149,8 @@ class Attempt:
         """Do what can be done of the last step. Whether people are asked now, and the run is out of our hands."""
         questions = await self.steps.finish()
         if questions:
-            await surely(attempts.interrupt_run, self.run, questions, *await self.spent())
+            interrupt = partial(attempts.interrupt_run, fallback_status=self.fallback_status)
+            await surely(interrupt, self.run, questions, *await self.spent())
         return bool(questions)
 
     async def _joined(self) -> Sequence[Line]:
@@ -168,6 +169,11 @@ class Attempt:
     def seconds(self) -> float:
         """For how long the run has been worked on: what people took to answer is none of it."""
         return self._seconds_before + time.monotonic() - self._begun
+
+    @property
+    def fallback_status(self) -> str | None:
+        """How the answer comes about: what was said before people were asked is a part of it."""
+        return self.chain.fallback_status or self.run.fallback_status
 
     async def spent(self) -> list[Spending]:
         """What it cost so far, by LLM."""
@@ -206,7 +212,7 @@ async def _answer(attempt: Attempt) -> None:
         chain = attempt.chain
         error = told(chain.error) if chain.error else None
         spent = await attempt.spent()
-        finish = partial(attempts.finish_run, fallback_status=chain.fallback_status, error=error)
+        finish = partial(attempts.finish_run, fallback_status=attempt.fallback_status, error=error)
         await surely(finish, run, text, *spent)
     except LLMError as problem:
         await _fail(attempt, told(problem))
@@ -243,7 +249,7 @@ async def _fail(attempt: Attempt, error: dict[str, Any]) -> None:
     """End the run with an error, and with what was shown of its answer."""
     await attempt.text.flush()
     run, spent = attempt.run, await attempt.spent()
-    fail = partial(attempts.fail_run, fallback_status=attempt.chain.fallback_status)
+    fail = partial(attempts.fail_run, fallback_status=attempt.fallback_status)
     try:
         await surely(fail, run, error, attempt.text.text, *spent)
     except (DatabaseError, ValueError):  # also text that cannot be encoded

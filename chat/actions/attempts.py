@@ -112,7 +112,7 @@ def fail_run(
 
 @tracing.spanned("interrupt_run")
 @action
-def interrupt_run(run: Run, questions: Sequence[Question], *spent: Spending) -> Run:
+def interrupt_run(run: Run, questions: Sequence[Question], *spent: Spending, fallback_status: str | None = None) -> Run:
     """Ask people, and let go of the run until they have answered: nothing waits in memory. Raises `Fenced`.
 
     It keeps its place in the session, so nothing behind it starts; its user's slot is free. Nothing may be promised to
@@ -120,7 +120,15 @@ def interrupt_run(run: Run, questions: Sequence[Question], *spent: Spending) -> 
     """
     assert questions, "a run that asks nothing would wait for ever"
     with locked_for(run) as log:
-        waiting, following = _end(log, run, spent, status=Status.INTERRUPTED, interrupted_at=log.now, answer_id=None)
+        waiting, following = _end(
+            log,
+            run,
+            spent,
+            status=Status.INTERRUPTED,
+            interrupted_at=log.now,
+            fallback_status=fallback_status,
+            answer_id=None,
+        )
         ask(log, waiting, questions)
         following.ring(log)
         log.append_event("run.interrupted", waiting.as_data(), run_id=run.pk)

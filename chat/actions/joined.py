@@ -69,7 +69,8 @@ def carry_on(log: Log, ended: Run, unread: Sequence[Message]) -> Run | None:
         message=question,
         user_id=question.user_id or ended.user_id,
         agent_id=ended.agent_id,
-        llm=ended.llm,
+        llm=ended.choice,
+        chosen_llm=ended.choice,
         queued_at=log.now,
     )
     for message in messages:
