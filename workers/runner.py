@@ -102,7 +102,7 @@ class Attempt:
         if self.steps.count:
             if await self._waits_for_people():
                 return None
-            lines += [*self.steps.lines(), *context.joined.get(self.steps.count, ()), *await self._joined()]
+            lines += [*self.steps.lines(), *await self._joined()]
         fit = partial(fit_results, tokens=tokens_for(agent))
         prompt = replace(context.prompt, talk=fit((*context.prompt.talk, *lines)))
         work = Work(prompt, self.chain, self.check, tuple(tool.spec for tool in tools.values()), self._may_act, fit)
@@ -149,7 +149,8 @@ class Attempt:
         """Do what can be done of the last step. Whether people are asked now, and the run is out of our hands."""
         questions = await self.steps.finish()
         if questions:
-            await surely(attempts.interrupt_run, self.run, questions, *await self.spent())
+            interrupt = partial(attempts.interrupt_run, fallback_status=self.fallback_status)
+            await surely(interrupt, self.run, questions, *await self.spent())
         return bool(questions)
 
     async def _joined(self) -> Sequence[Line]:
@@ -168,6 +169,11 @@ class Attempt:
     def seconds(self) -> float:
         """For how long the run has been worked on: what people took to answer is none of it."""
         return self._seconds_before + time.monotonic() - self._begun
+
+    @property
+    def fallback_status(self) -> str | None:
+        """How the answer comes about: what was said before people were asked is a part of it."""
+        return self.chain.fallback_status or self.run.fallback_status
 
     async def spent(self) -> list[Spending]:
         """What it cost so far, by LLM."""
@@ -206,19 +212,15 @@ async def _answer(attempt: Attempt) -> None:
         chain = attempt.chain
         error = told(chain.error) if chain.error else None
         spent = await attempt.spent()
-        finish = partial(attempts.finish_run, fallback_status=chain.fallback_status, error=error)
+        finish = partial(attempts.finish_run, fallback_status=attempt.fallback_status, error=error)
         await surely(finish, run, text, *spent)
     except LLMError as problem:
-        await _fail(attempt, told(problem), attempt.text.text)
+        await _fail(attempt, told(problem))
     except Fenced:
         raise
     except Exception:
         log.exception("run %s failed", run.pk)
-        try:
-            await _fail(attempt, INTERNAL, attempt.text.text)
-        except (DatabaseError, ValueError):  # also text that cannot be encoded
-            log.exception("what was shown of run %s cannot be stored", run.pk)
-            await _fail(attempt, INTERNAL, "")
+        await _fail(attempt, INTERNAL)
     else:
         if attempt.context is not None and attempt.context.is_crowded:
             jobs.summarise_session(run.session_id)
@@ -243,10 +245,16 @@ def told(problem: LLMError) -> dict[str, Any]:
 INTERNAL = {"code": "internal", "message": "Something went wrong while answering.", "temporary": True}
 
 
-async def _fail(attempt: Attempt, error: dict[str, Any], text: str) -> None:
+async def _fail(attempt: Attempt, error: dict[str, Any]) -> None:
+    """End the run with an error, and with what was shown of its answer."""
     await attempt.text.flush()
-    fail = partial(attempts.fail_run, fallback_status=attempt.chain.fallback_status)
-    await surely(fail, attempt.run, error, text, *await attempt.spent())
+    run, spent = attempt.run, await attempt.spent()
+    fail = partial(attempts.fail_run, fallback_status=attempt.fallback_status)
+    try:
+        await surely(fail, run, error, attempt.text.text, *spent)
+    except (DatabaseError, ValueError):  # also text that cannot be encoded
+        log.exception("what was shown of run %s cannot be stored", run.pk)
+        await surely(fail, run, error, "", *spent)
 
 
 async def _stopped(attempt: Attempt) -> None:

@@ -109,10 +109,9 @@ class Steps:
         while True:
             todo = plan(self.calls, self._asked, now, self.tools)
             changes = [*todo.settled, *todo.started]
-            if changes:
-                await self._record(*changes)
-            elif not todo.started:
+            if not changes:
                 return todo.questions
+            await self._record(*changes)
             await self._make([change.call for change in todo.started])
 
     def lines(self) -> list[Line]:

@@ -6,8 +6,8 @@ Every write is conditional on (worker, attempt, running): a worker that lost its
 """
 
 import copy
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -18,47 +18,37 @@ from django.db.models.functions import Now
 
 from chat import jobs, stream, tracing
 from chat.actions.endings import Following, keep_partial, say
-from chat.actions.events import Log, action, locked, on_commit
+from chat.actions.events import Log, action, on_commit
+from chat.actions.fence import held, hold, locked_for
 from chat.actions.questions import Question, ask
 from chat.actions.tool_calls import end_calls
 from chat.actions.usage import Spending, bill, cost_of, cost_with, keep_bill
-from chat.errors import Fenced, NotFound
+from chat.errors import Fenced
 from chat.failpoints import failpoint
 from chat.models import Message, Run, Usage, Worker
-from chat.prepared import Given, Prepared, insert, together
+from chat.prepared import insert, together
 
 Status = Run.Status
 
 
-@contextmanager
-def locked_for(run: Run) -> Iterator[Log]:
-    """The lock of a run's session. Raises `Fenced` where it was deleted: the claim went with it."""
-    try:
-        with locked(run.session_id) as log:
-            yield log
-    except NotFound:
-        raise Fenced from None
+def _end(log: Log, run: Run, spent: Sequence[Spending], **changes: Any) -> tuple[Run, Following]:
+    """Take a run out of its worker's hands, with what that attempt cost; the LLM asked last is its LLM.
 
-
-HELD = Prepared(lambda: Run.objects.held_by(Given("held_by"), Given("held_attempt")).filter(pk=Given("pk")))
-
-
-def _end(run: Run, following: Following, **changes: Any) -> Run:
-    """Take a run out of its worker's hands, or raise `Fenced`.
-
-    A statement of its own: folded into another as a subquery, Postgres would judge it by an older snapshot.
+    Gives it as it is now, and what it has to ring for. Raises `Fenced`.
     """
-    assert run.worker_id is not None
+    following = Following.after(run)
     changes |= {"drafts": [], "checkpoint": "", "worker_id": None, "slot": None, "read": run.read}
-    fence = HELD.change(changes, pk=run.pk, held_by=run.worker_id, held_attempt=run.attempt)
-    together(fence, *following.asked)
-    if fence.count != 1:
-        raise Fenced
+    changes |= cost_with(run, spent)
+    if spent:
+        changes["llm"] = spent[-1].llm
+    hold(run, changes, *following.asked)
     failpoint("attempt.fenced")
     ended = copy.copy(run)  # the fence has shown that the row was as we know it
     for name, value in changes.items():
         setattr(ended, name, value)
-    return ended
+    keep_bill(log, run, spent)
+    on_commit(lambda: stream.raise_fence(run.session_id, run.pk, run.attempt + 1, run.drafts))
+    return ended, following
 
 
 @tracing.spanned("finish_run")
@@ -66,27 +56,23 @@ def _end(run: Run, following: Following, **changes: Any) -> Run:
 def finish_run(
     run: Run, text: str, *spent: Spending, fallback_status: str | None = None, error: dict[str, Any] | None = None
 ) -> Run:
-    """Store the answer and end the run; the LLM that was asked last is its LLM. Raises `Fenced`.
+    """Store the answer and end the run. Raises `Fenced`.
 
     An answer may have an error: it is the text for emergencies then, and this is why.
     """
     with locked_for(run) as log:
-        following = Following.after(run)
-        ended = _end(
+        ended, following = _end(
+            log,
             run,
-            following,
+            spent,
             status=Status.SUCCEEDED,
             succeeded_at=log.now,
             fallback_status=fallback_status,
             error=error,
-            **cost_with(run, spent),
-            **({"llm": spent[-1].llm} if spent else {}),
         )
         say(log, ended, message_id=run.answer_id, content=text, data={"emergency": True} if error else None)
-        keep_bill(log, run, spent)
         following.ring(log)
         log.append_event("run.succeeded", ended.as_data(), run_id=run.pk)
-        on_commit(lambda: stream.raise_fence(run.session_id, run.pk, run.attempt + 1, run.drafts))
         if not log.session.is_titled and error is None and settings.CHAT_TITLE_LLM != "none":
             on_commit(lambda: jobs.title_session(run.pk))  # lost, it is asked for after the next answer
     failpoint("finish.committed")
@@ -98,30 +84,35 @@ def finish_run(
 def fail_run(
     run: Run, error: dict[str, Any], partial: str, *spent: Spending, fallback_status: str | None = None
 ) -> Run:
-    """End a run with an error that people are told of; what was shown of its answer is kept. Raises `Fenced`."""
-    with locked_for(run) as log:
-        following = Following.after(run)
-        ended = _end(
-            run,
-            following,
+    """End a run with an error that people are told of; what was shown of its answer is kept. Raises `Fenced`.
+
+    A worker that is out of time waits for nothing: a step of its may have been saved that it has not heard of. So the
+    run is taken as the row has it. Of another answer than the one it was to have by then, nothing was shown.
+    """
+    row = held(run)
+    with locked_for(run, row) as log:
+        now = row.first
+        if now is None:
+            raise Fenced
+        now.agent, now.read = run.agent, run.read
+        ended, following = _end(
+            log,
+            now,
+            spent,
             status=Status.FAILED,
             failed_at=log.now,
             error=error,
             fallback_status=fallback_status,
-            **cost_with(run, spent),
-            **({"llm": spent[-1].llm} if spent else {}),
         )
-        if partial.strip():
+        if partial.strip() and now.answer_id == run.answer_id:  # else it is a message by now
             keep_partial(log, ended, partial)
-        keep_bill(log, run, spent)
         _tell_failure(log, ended, following)
-        on_commit(lambda: stream.raise_fence(run.session_id, run.pk, run.attempt + 1, run.drafts))
     return ended
 
 
 @tracing.spanned("interrupt_run")
 @action
-def interrupt_run(run: Run, questions: Sequence[Question], *spent: Spending) -> Run:
+def interrupt_run(run: Run, questions: Sequence[Question], *spent: Spending, fallback_status: str | None = None) -> Run:
     """Ask people, and let go of the run until they have answered: nothing waits in memory. Raises `Fenced`.
 
     It keeps its place in the session, so nothing behind it starts; its user's slot is free. Nothing may be promised to
@@ -129,21 +120,18 @@ def interrupt_run(run: Run, questions: Sequence[Question], *spent: Spending) -> 
     """
     assert questions, "a run that asks nothing would wait for ever"
     with locked_for(run) as log:
-        following = Following.after(run)
-        waiting = _end(
+        waiting, following = _end(
+            log,
             run,
-            following,
+            spent,
             status=Status.INTERRUPTED,
             interrupted_at=log.now,
+            fallback_status=fallback_status,
             answer_id=None,
-            **cost_with(run, spent),
-            **({"llm": spent[-1].llm} if spent else {}),
         )
         ask(log, waiting, questions)
-        keep_bill(log, run, spent)
         following.ring(log)
         log.append_event("run.interrupted", waiting.as_data(), run_id=run.pk)
-        on_commit(lambda: stream.raise_fence(run.session_id, run.pk, run.attempt + 1, run.drafts))
     failpoint("interrupt.committed")
     return waiting
 
@@ -174,9 +162,7 @@ def record_usage(run: Run, *spent: Spending) -> None:
 
 def keep_checkpoint(run: Run, text: str) -> None:
     """Save the text so far, while Redis cannot. Raises `Fenced`."""
-    assert run.worker_id is not None
-    if Run.objects.held_by(run.worker_id, run.attempt).filter(pk=run.pk).update(checkpoint=text) != 1:
-        raise Fenced
+    hold(run, {"checkpoint": text})
 
 
 def put_back(run: Run, reason: str, *spent: Spending, stuck: bool = False) -> Run | None:

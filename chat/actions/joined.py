@@ -3,14 +3,24 @@
 from collections.abc import Sequence
 
 from django.conf import settings
+from django.db.models import Q
 
-from chat.actions.events import Log, action, locked
-from chat.errors import Fenced, NotFound, TooManyWaiting
+from chat.actions.events import Log, action
+from chat.actions.fence import hold, locked_for
+from chat.errors import TooManyWaiting
+from chat.failpoints import failpoint
 from chat.models import Message, Run
 from chat.prepared import Given, Prepared
 
 # Of a whole session: an end, or a claim, knows only under the lock which run it is about.
 UNREAD = Prepared(lambda: Message.objects.unread().filter(session_id=Given("session_id")).order_by("seq"))
+_OF_STEP = Prepared(
+    lambda: (
+        Message.objects.filter(run_id=Given("run_id"), joined=True)
+        .filter(Q(read_step=None) | Q(read_step=Given("step")))
+        .order_by("seq")
+    )
+)
 
 
 def join(log: Log, message: Message, run: Run) -> None:
@@ -30,27 +40,22 @@ def tell_read(log: Log, messages: Sequence[Message], step: int) -> None:
 
 
 def read_joined(run: Run, step: int) -> list[Message]:
-    """What has joined a running run since its last step; it counts as read by this one. Raises `Fenced`."""
-    if not any(message.run_id == run.pk for message in UNREAD.rows(session_id=run.session_id)):
-        return []
-    try:
-        return _read_joined(run, step)
-    except NotFound:
-        raise Fenced from None
+    """What has joined a running run since its last step; it counts as read by this one. Raises `Fenced`.
+
+    Asked for again, since its COMMIT was heard of too late or its worker died, it is the same and what came since.
+    """
+    return _read_joined(run, step) if _OF_STEP.rows(run_id=run.pk, step=step) else []
 
 
 @action
 def _read_joined(run: Run, step: int) -> list[Message]:
-    assert run.worker_id is not None
-    unread = UNREAD.ask(session_id=run.session_id)
-    with locked(run.session_id, unread) as log:
-        held = Run.objects.held_by(run.worker_id, run.attempt).filter(pk=run.pk)
-        if held.update(attempt=run.attempt) != 1:  # changes nothing: it is the fence
-            raise Fenced
-        found = [message for message in unread.rows if message.run_id == run.pk]
-        if found:
-            tell_read(log, found, step)
-    return found
+    found = _OF_STEP.ask(run_id=run.pk, step=step)
+    with locked_for(run, found) as log:
+        hold(run, {"attempt": run.attempt})  # changes nothing: it is the fence
+        if unread := [message for message in found.rows if message.read_step is None]:
+            tell_read(log, unread, step)
+    failpoint("joined.committed")
+    return found.rows
 
 
 def carry_on(log: Log, ended: Run, unread: Sequence[Message]) -> Run | None:
@@ -64,7 +69,8 @@ def carry_on(log: Log, ended: Run, unread: Sequence[Message]) -> Run | None:
         message=question,
         user_id=question.user_id or ended.user_id,
         agent_id=ended.agent_id,
-        llm=ended.llm,
+        llm=ended.choice,
+        chosen_llm=ended.choice,
         queued_at=log.now,
     )
     for message in messages:

@@ -145,7 +145,8 @@ def _post(user: User, session_id: UUID, new: NewMessage, shown: Shown | None) ->
             runs.refuse_to_wait([status for _, status in open_runs.rows])
 
         message = _said(log, user, new)
-        run = Run(session=session, message=message, user=user, agent=agent, llm=new.llm or "", queued_at=log.now)
+        run = Run(session=session, message=message, user=user, agent=agent, queued_at=log.now)
+        run.llm = run.chosen_llm = new.llm or ""
         message.run_id = run.pk
         _tell(log, message)
         if present is None and session.status != ChatSession.Status.INTERRUPTED:
@@ -184,7 +185,7 @@ def _tell(log: Log, message: Message) -> None:
 
 def _is_meant_for(run: Run, agent: str | None, llm: str | None) -> bool:
     """Whether a run can read a message: one that asks for another agent or LLM is not answered by this one."""
-    return agent in {None, run.agent_id} and llm in {None, run.llm}
+    return agent in {None, run.agent_id} and llm in {None, run.choice}
 
 
 def _is_still(run: Run, shown: Shown | None) -> bool:

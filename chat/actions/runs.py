@@ -95,7 +95,7 @@ def _cancel(seen: Run, partial: dict[str, str]) -> Outcome | None:
             return Outcome(run, [])
         if run.drafts != seen.drafts:
             return None  # it was started, or put back, in between: something else is shown
-        if run.status == Status.QUEUED and not run.attempt:
+        if run.status == Status.QUEUED and not run.attempt and _is_the_only_answer(run):
             _withdraw_question(log, run)
         following = stop(log, run, partial)
         following.ring(log)
@@ -135,6 +135,12 @@ def stop(log: Log, run: Run, partial: dict[str, str] | None) -> "Following":
 
 def tell_stopped(log: Log, run: Run, discarded: Collection[str] = ()) -> None:
     log.append_event("run.cancelled", run.as_data(), run_id=run.pk, extra={"discarded": list(discarded)})
+
+
+def _is_the_only_answer(run: Run) -> bool:
+    """Whether no other run has begun to answer its question, or is to."""
+    others = Run.objects.filter(message_id=run.message_id).exclude(pk=run.pk)
+    return not others.exclude(status=Status.CANCELLED, attempt=0).exists()
 
 
 def _withdraw_question(log: Log, run: Run) -> None:
@@ -209,7 +215,8 @@ def _retry(user: User, session_id: UUID, run_id: UUID, *, by_operator: bool = Fa
             message_id=old.message_id,
             user_id=old.user_id if by_operator else user.pk,
             agent=old.agent,
-            llm=old.llm,
+            llm=old.choice,
+            chosen_llm=old.choice,
             retry_of=old,
             position=log.next_seq,
             queued_at=log.now,

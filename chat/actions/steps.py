@@ -11,14 +11,13 @@ from typing import Any
 from uuid import UUID
 
 from chat import stream, tracing
-from chat.actions.attempts import HELD, locked_for
 from chat.actions.endings import say
 from chat.actions.events import Log, action, on_commit
+from chat.actions.fence import hold, locked_for
 from chat.actions.tool_calls import Change, Status, changed, step_data, tell, tell_moved
-from chat.errors import Fenced
 from chat.failpoints import failpoint
 from chat.models import Interrupt, Message, Run, ToolCall
-from chat.prepared import Asked, Given, Prepared, together
+from chat.prepared import Given, Prepared
 
 _KNOWN = Prepared(lambda: ToolCall.objects.filter(pk=Given("pk")).values_list("pk"))
 _UNFINISHED = Prepared(
@@ -53,10 +52,7 @@ def begin_step(run: Run, state: dict[str, Any], text: str, answer_id: UUID, call
         known = _KNOWN.ask(pk=calls[0].pk)
         moved = answer_id != run.answer_id
         columns: dict[str, Any] = {"state": state, "answer_id": answer_id, "drafts": [str(answer_id)], "checkpoint": ""}
-        fence = _fence(run, columns)
-        together(known, fence)
-        if fence.count != 1:
-            raise Fenced
+        hold(run, columns, known)
         failpoint("step.fenced")
         if not known.rows:
             now = copy.copy(run)
@@ -102,13 +98,10 @@ def record_calls(run: Run, changes: Sequence[Change]) -> None:
                 change.columns["called_at"] = log.now
             elif status not in ToolCall.UNFINISHED:
                 change.columns["ended_at"] = log.now
-        fence = _fence(run, {"state": run.state})
         updates = [changed(change) for change in changes]
         step = changes[0].call.step
         left = _UNFINISHED.ask(run_id=run.pk, step=step)
-        together(fence, *updates, left)
-        if fence.count != 1:
-            raise Fenced
+        hold(run, {"attempt": run.attempt}, *updates, left)  # changes nothing of the run: it is the fence
         failpoint("calls.fenced")
         done = [change.call for change, update in zip(changes, updates, strict=True) if update.count]
         if done:
@@ -116,9 +109,3 @@ def record_calls(run: Run, changes: Sequence[Change]) -> None:
             if not left.rows:
                 log.append_event("step.finished", step_data(run, step, "succeeded"), run_id=run.pk)
     failpoint("calls.committed")
-
-
-def _fence(run: Run, columns: dict[str, Any]) -> Asked[Run]:
-    """A statement of its own: folded into another as a subquery, Postgres would judge it by an older snapshot."""
-    assert run.worker_id is not None
-    return HELD.change(columns, pk=run.pk, held_by=run.worker_id, held_attempt=run.attempt)

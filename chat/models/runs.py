@@ -44,7 +44,9 @@ class Run(models.Model):
     message = models.ForeignKey(Message, on_delete=models.CASCADE, related_name="runs")  # the one that asks
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="runs", db_index=False)
     agent = models.ForeignKey(Agent, on_delete=models.PROTECT, related_name="runs")
-    llm = models.CharField(max_length=200, blank=True)
+    llm = models.CharField(max_length=200, blank=True)  # that was asked last; until one is, the chosen one
+    # By the message; empty: the agent's, as it is by then. Null: an older version wrote it, into `llm` alone.
+    chosen_llm = models.CharField(max_length=200, null=True, blank=True)  # noqa: DJ001 - as said
     retry_of = models.ForeignKey("self", null=True, blank=True, on_delete=models.SET_NULL, related_name="retries")
 
     status = models.CharField(max_length=12, choices=Status.choices, default=Status.QUEUED)
@@ -95,6 +97,11 @@ class Run(models.Model):
 
     def __str__(self) -> str:
         return f"{self.id} {self.status}"
+
+    @property
+    def choice(self) -> str:
+        """The LLM that each attempt asks first, whatever another one fell back to; empty: its agent's."""
+        return self.llm if self.chosen_llm is None else self.chosen_llm
 
     @property
     def is_open(self) -> bool:

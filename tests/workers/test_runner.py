@@ -239,8 +239,9 @@ async def test_an_agent_that_is_not_set_up_rightly_fails_the_run(
     assert "nobody" not in row.error["message"]
 
 
+@pytest.mark.parametrize("problem", [None, UNAVAILABLE])
 async def test_what_was_shown_but_cannot_be_stored_still_lets_the_run_end(
-    talk: Talk, runtime: Runtime, llm: LedLLM, monkeypatch: pytest.MonkeyPatch
+    talk: Talk, runtime: Runtime, llm: LedLLM, monkeypatch: pytest.MonkeyPatch, problem: LLMError | None
 ) -> None:
     """Else it would be claimed, shown and refused again and again."""
     fail_run, finish_run = attempts.fail_run, attempts.finish_run
@@ -257,10 +258,10 @@ async def test_what_was_shown_but_cannot_be_stored_still_lets_the_run_end(
     await writing(talk.post)
     held = await begun(runtime, talk)
     llm.say("odd")
-    llm.end()
+    llm.fail(problem) if problem else llm.end()
     await over(runtime)
     row = await until_row(held.run, status="failed")
-    assert row.error == runner.INTERNAL
+    assert row.error == (runner.told(problem) if problem else runner.INTERNAL)
     assert await answers() == []
 
 

@@ -9,9 +9,9 @@ import pytest
 from chat.actions import attempts
 from chat.database import reading, writing
 from chat.models import Event, Message, Run
-from tests.inside import Talk
+from tests.inside import Talk, failing_at
 from tests.workers.acting import AGENT, Deeds, answer, deeds, questions, statuses, yes
-from tests.workers.process import LedLLM, over, tick, until, until_row
+from tests.workers.process import LOST, LedLLM, over, tick, until, until_row
 from tests.workers.test_steps import resumed, start
 from workers.llm.base import Prompt, Said, ToolSpec
 from workers.modes.react import is_greeting
@@ -58,6 +58,26 @@ async def test_what_joins_is_read_before_the_next_step(
     await over(runtime)
     await until_row(run, status="succeeded")
     assert not await reading(Run.objects.open().exists), "all of it was answered"
+
+
+async def test_what_joins_is_heard_though_the_reply_to_its_commit_was_lost(
+    talk: Talk, runtime: Runtime, llm: LedLLM, deeds: Deeds, redis: Any
+) -> None:
+    """It counts as read then, and nobody else is going to answer it."""
+    run = await start(talk, runtime, "Look at it.")
+    await until(lambda: llm.prompts, "the LLM is asked")
+    joined = await join(talk, "And at eight.")
+    with failing_at("joined.committed", LOST) as lost:
+        llm.call("look", number=7)
+        llm.end()
+        await until(lambda: len(llm.prompts) == 2, "the LLM is asked again")
+    assert lost and heard(llm) == ["Look at it.", "Called", "Returned", "And at eight."]
+    told = [one for one in await reading(talk.log) if one.data.get("message_id") == str(joined.message_id)]
+    assert [one.type for one in told] == ["message.created", "message.updated"], "it is read once"
+    llm.say("Seven and eight.")
+    llm.end()
+    await over(runtime)
+    await until_row(run, status="succeeded")
 
 
 async def test_what_comes_after_the_last_look_is_answered_next(

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
+
+import pytest
 
 from chat.actions import runs
 from chat.database import reading, writing
 from chat.models import Agent, Message, Usage
-from tests.inside import Talk
+from tests.inside import WAIT_S, Talk, stopped_at
 from tests.workers.acting import AGENT, Deeds, answer, deeds, questions, statuses, yes
 from tests.workers.process import LedLLM, over, until, until_row
 from tests.workers.test_steps import resumed, start
+from workers import runner
 from workers.llm.base import Spent
 from workers.runtime import Runtime
 
@@ -80,6 +84,40 @@ async def test_a_run_that_takes_too_long_is_stopped_with_its_tools(
     row = await until_row(run, status="failed")
     assert row.error and row.error["code"] == "run_too_long"
     assert await statuses(run) == [("note", "unknown")], "it may have happened"
+
+
+@pytest.mark.parametrize("text", ["", "Let me note it."])
+async def test_a_run_whose_time_is_over_while_a_step_is_saved_is_stopped_with_that(
+    talk: Talk,
+    runtime: Runtime,
+    llm: LedLLM,
+    deeds: Deeds,
+    redis: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    text: str,
+) -> None:
+    await limit(seconds=1)
+    fails, is_failing = runner._fail, asyncio.Event()
+
+    async def note(*args: Any) -> None:
+        is_failing.set()
+        await fails(*args)
+
+    monkeypatch.setattr(runner, "_fail", note)
+    with stopped_at("step.committed") as saved:
+        run = await start(talk, runtime)
+        if text:
+            llm.say(text)
+        llm.call("note")
+        llm.end()
+        await asyncio.wait_for(is_failing.wait(), WAIT_S)
+        saved.go_on()
+        await over(runtime)
+    row = await until_row(run, status="failed", crashes=0)
+    assert row.error and row.error["code"] == "run_too_long"
+    assert await statuses(run) == [("note", "unknown")] and not deeds.done
+    said = await reading(lambda: list(Message.objects.filter(run_id=run.pk, role="assistant")))
+    assert [(one.content, one.data) for one in said] == ([(text, {})] if text else [])
 
 
 async def test_a_greeting_is_answered_without_tools(

@@ -6,13 +6,16 @@ import json
 from datetime import datetime
 from typing import Any
 
+import pytest
+
 from chat.database import reading, writing
 from chat.models import Message, ToolCall
 from tests.inside import Talk
 from tests.workers.acting import Deeds, answer, calls, choice, deeds, no, questions, statuses, text, yes
 from tests.workers.process import LedLLM, over, until, until_row
 from tests.workers.test_steps import results, resumed, start
-from workers.llm.base import Called, Returned, Spent
+from workers import runner
+from workers.llm.base import Called, LLMError, Returned, Spent
 from workers.runtime import Runtime
 from workers.tools import tool
 
@@ -41,6 +44,33 @@ async def test_a_write_waits_for_a_person_and_is_made_with_exactly_what_was_appr
     llm.end(Spent(20, 1))
     await over(runtime)
     await until_row(run, status="succeeded", attempt=2, crashes=0, input_tokens=30)
+
+
+async def test_after_people_have_answered_the_first_llm_is_asked_again_and_the_fallback_is_told(
+    talk: Talk, runtime: Runtime, llm: LedLLM, deeds: Deeds, redis: Any, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.CHAT_LLM, settings.CHAT_FALLBACKS = "main", ["next"]
+    asked: list[str] = []
+
+    def named(name: str) -> LedLLM:
+        asked.append(name)
+        return llm
+
+    monkeypatch.setattr(runner, "llm_named", named)
+    run = await start(talk, runtime)
+    llm.fail(LLMError("llm_rejected", "No.", fault="auth"))
+    llm.call("send", number=5)
+    llm.end()
+    await over(runtime)
+    await until_row(run, status="interrupted", llm="next", fallback_status="recovery")
+    await answer(talk, run, yes())
+    await resumed(talk, runtime)
+    await until(lambda: len(llm.prompts) == 3, "an LLM is asked again")
+    llm.say("Sent.")
+    llm.end()
+    await over(runtime)
+    await until_row(run, status="succeeded", llm="main", fallback_status="recovery")
+    assert asked == ["main", "next", "main"]
 
 
 async def test_what_a_person_edits_is_what_is_called(

@@ -11,7 +11,7 @@ import pytest
 
 from chat.actions import attempts, claims, runs, sessions
 from chat.errors import Conflict, Fenced, InvalidInput, NotFound, SessionClosed
-from chat.models import Run, User
+from chat.models import Message, Run, User
 from tests.inside import Talk, Threads, new_talk, rung
 
 
@@ -135,6 +135,37 @@ def test_nothing_is_asked_for_again_in_a_closed_session(talk: Talk) -> None:
     sessions.close_session(talk.ada, talk.pk)
     with pytest.raises(SessionClosed):
         runs.retry_run(talk.ada, old.pk)
+
+
+def withdrawn(run: Run) -> bool:
+    return bool(Message.objects.get(pk=run.message_id).data.get("withdrawn"))
+
+
+def test_to_cancel_one_more_answer_that_waits_withdraws_no_question_that_was_answered(talk: Talk) -> None:
+    """Else the LLM would read the answer later, and not what it answers."""
+    old = fails(talk.start())
+    again = runs.retry_run(talk.ada, old.pk).run
+    attempts.finish_run(talk.claim(), "Hello!", attempts.Spending())
+    once_more = runs.retry_run(talk.ada, old.pk).run
+    assert once_more.pk != again.pk
+    runs.cancel_run(talk.ada, once_more.pk)
+    assert not withdrawn(old)
+
+
+def test_a_question_is_withdrawn_with_the_last_run_that_might_have_answered_it(talk: Talk) -> None:
+    talk.start("first")
+    old = talk.queue()
+    runs.cancel_run(talk.ada, old.pk)
+    assert withdrawn(old)
+    first = runs.retry_run(talk.ada, old.pk).run
+    assert not withdrawn(old)
+    runs.cancel_run(talk.ada, first.pk)
+    assert withdrawn(old), "nobody has begun to answer it"
+    second, third = (runs.retry_run(talk.ada, run.pk).run for run in (old, first))
+    runs.cancel_run(talk.ada, second.pk)
+    assert not withdrawn(old), "another one is going to"
+    runs.cancel_run(talk.ada, third.pk)
+    assert withdrawn(old)
 
 
 # --- moved ------------------------------------------------------------------------------------------------------------

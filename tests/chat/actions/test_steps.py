@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 from uuid import uuid4
@@ -185,6 +186,26 @@ def test_a_run_that_ends_settles_what_it_leaves_open(talk: Talk, effect: str, st
     assert types[-1] == ("run.cancelled" if end == "cancel" else "run.failed")
     [step] = [event for event in talk.log(before) if event.type == "step.finished"]
     assert step.data["status"] == ("cancelled" if end == "cancel" else "failed")
+
+
+@pytest.mark.parametrize("text", ["", "I send it."])
+@pytest.mark.parametrize("is_first", [True, False])
+def test_a_failure_takes_along_a_step_that_its_worker_has_not_heard_of(talk: Talk, text: str, is_first: bool) -> None:
+    """Its time was over while that was saved: what it knows is how things were before."""
+    run = talk.start()
+    if not is_first:
+        before = entry(run)
+        begin(run, before, text="")
+        steps.record_calls(run, [returns(before)])
+    known, begun = copy.copy(run), talk.last_seq
+    call = entry(run, step=0 if is_first else 1)
+    begin(run, call, text=text)
+    attempts.fail_run(known, {"code": "run_too_long", "message": "No.", "temporary": False}, text)
+    assert ToolCall.objects.get(pk=call.pk).status == "unknown"
+    types = talk.types(begun)
+    assert types.count("tool.returned") == types.count("step.finished") == 1 and types[-1] == "run.failed"
+    said = Message.objects.filter(run_id=run.pk, role="assistant").values_list("pk", "content", "data")
+    assert list(said) == ([(known.answer_id, text, {})] if text else []), "it is said once, and whole"
 
 
 def test_a_run_that_kills_its_workers_is_given_up_with_its_calls(talk: Talk, settings: Any) -> None:

@@ -1,0 +1,105 @@
+"""A run begins with the LLM that its message chose, or its agent's, whatever an attempt before it fell back to."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+import pytest
+from django.apps import apps
+
+from chat.actions import attempts, interrupts, runs
+from chat.actions.attempts import Spending
+from chat.actions.questions import Question
+from chat.models import Agent, Interrupt, Run
+from chat.protocol.commands import Told
+from tests.chat.actions.test_attempts_fence import ERROR
+from tests.inside import Talk
+from workers.bill import llms_of
+
+CHOICES = [None, "chosen"]
+QUESTION = Question(reason="question", prompt="Which?")
+FELL_BACK = (Spending("typo"), Spending("next"))  # in the order in which they were asked
+
+
+@pytest.fixture(autouse=True)
+def offered(settings: Any) -> None:
+    settings.CHAT_LLM, settings.CHAT_LLMS, settings.CHAT_FALLBACKS = "main", ["main", "chosen"], ["next"]
+
+
+def first(llm: str | None) -> str:
+    return llm or "main"
+
+
+@pytest.mark.parametrize("llm", CHOICES)
+def test_what_has_failed_is_asked_for_again_of_what_was_chosen(talk: Talk, llm: str | None) -> None:
+    old = attempts.fail_run(talk.start(llm=llm), ERROR, "", *FELL_BACK)
+    assert old.as_data()["llm"] == "next", "that was asked last"
+    again = runs.retry_run(talk.ada, old.pk).run
+    assert llms_of(again) == [first(llm), "next"]
+    assert again.as_data()["llm"] == (llm or ""), "nothing was asked yet"
+
+
+def test_an_agent_that_was_mended_answers_what_had_failed(talk: Talk) -> None:
+    Agent.objects.create(name="expert", llm="typo", fallbacks=[])
+    old = attempts.fail_run(talk.start(agent="expert"), ERROR, "", Spending("typo"))
+    Agent.objects.filter(name="expert").update(llm="right")
+    runs.retry_run(talk.ada, old.pk)
+    assert llms_of(talk.claim()) == ["right"]
+
+
+@pytest.mark.parametrize("llm", CHOICES)
+def test_after_an_answer_of_people_a_run_begins_with_what_was_chosen(talk: Talk, llm: str | None) -> None:
+    waiting = attempts.interrupt_run(talk.start(llm=llm), [QUESTION], *FELL_BACK, fallback_status="recovery")
+    assert waiting.as_data()["llm"] == "next" and waiting.as_data()["fallback_status"] == "recovery"
+    assert llms_of(waiting) == [first(llm), "next"]
+
+
+@pytest.mark.parametrize("llm", CHOICES)
+def test_what_joined_too_late_is_answered_by_what_was_chosen(talk: Talk, llm: str | None) -> None:
+    attempts.interrupt_run(talk.start(llm=llm), [QUESTION], *FELL_BACK)
+    interrupts.resolve_interrupt(talk.ada, Interrupt.objects.get().pk, Told(text="That one."))
+    run = talk.claim()
+    assert talk.post("And at eight.", on_busy="join").joined
+    attempts.finish_run(run, "Hello!", Spending(first(llm)))
+    late = talk.claim()
+    assert late.pk != run.pk and llms_of(late) == [first(llm), "next"]
+
+
+def test_a_message_for_the_llm_that_a_run_was_to_be_answered_by_joins_it(talk: Talk) -> None:
+    attempts.interrupt_run(talk.start(llm="chosen"), [QUESTION], *FELL_BACK)
+    assert talk.post(llm="chosen", on_busy="join").joined
+    assert not talk.post(llm="main", on_busy="join").joined
+
+
+# --- of the version before --------------------------------------------------------------------------------------------
+
+
+def upgraded(run: Run, **columns: Any) -> Run:
+    """Give a run as the version before wrote it, after the upgrade."""
+    Run.objects.filter(pk=run.pk).update(chosen_llm=None, **columns)
+    import_module("chat.migrations.0010_chosen_llm").note_choices(apps, None)
+    return Run.objects.select_related("agent").get(pk=run.pk)
+
+
+@pytest.mark.parametrize("llm", CHOICES)
+def test_what_is_open_at_an_upgrade_keeps_what_its_message_chose(talk: Talk, llm: str | None) -> None:
+    run = upgraded(talk.start(llm=llm))
+    assert run.chosen_llm == (llm or "") and llms_of(run) == [first(llm), "next"]
+
+
+@pytest.mark.parametrize("llm", CHOICES)
+def test_what_waits_for_people_at_an_upgrade_begins_with_what_was_asked_first(talk: Talk, llm: str | None) -> None:
+    run = attempts.interrupt_run(talk.start(llm=llm), [QUESTION], Spending(first(llm)), Spending("next"))
+    assert upgraded(run).chosen_llm == (llm or "")
+
+
+def test_what_had_failed_before_an_upgrade_is_asked_of_its_agents_llm(talk: Talk) -> None:
+    old = upgraded(attempts.fail_run(talk.start(), ERROR, "", *FELL_BACK))
+    assert llms_of(runs.retry_run(talk.ada, old.pk).run) == ["main", "next"]
+
+
+def test_what_the_version_before_still_sends_is_answered_by_what_it_chose(talk: Talk) -> None:
+    talk.post(llm="chosen")
+    Run.objects.update(chosen_llm=None)
+    assert llms_of(talk.claim()) == ["chosen", "next"]
