@@ -7,6 +7,7 @@ import { InboxPanel } from "../panel/InboxPanel";
 import { Panel } from "../panel/Panel";
 import { SessionPanel } from "../panel/SessionPanel";
 import { Sidebar } from "../sidebar/Sidebar";
+import { Boundary, BrokenPage } from "../ui/Boundary";
 import { Icon } from "../ui/Icon";
 import { Notices } from "../ui/Notices";
 import { ConnectionBanner, ConnectionSign } from "./Connection";
@@ -34,9 +35,11 @@ export function App({ world, language: first }: { world: World; language: Langua
   return (
     <WorldContext.Provider value={world}>
       <WordsContext.Provider value={words}>
-        <Notices>
-          <Page onLanguage={choose} />
-        </Notices>
+        <Boundary broken={<BrokenPage />}>
+          <Notices>
+            <Page onLanguage={choose} />
+          </Notices>
+        </Boundary>
       </WordsContext.Provider>
     </WorldContext.Provider>
   );

@@ -58,6 +58,11 @@ export const en = {
   "suggest.explain": "Understand something",
   "suggest.explain.text": "Explain exponential back-off with jitter, with an example in Python.",
 
+  "broken.page": "The page broke off",
+  "broken.page.text": "What you sent and typed is kept. Load the page again to go on.",
+  "broken.part": "This part could not be shown.",
+  "broken.reload": "Load again",
+
   thread: "Conversation",
   "thread.to_end": "Go to the latest message",
   said: "{name} said",

@@ -60,6 +60,11 @@ export const zh: Catalogue = {
   "suggest.explain": "弄懂一件事",
   "suggest.explain.text": "解释带抖动的指数退避，并用 Python 举例。",
 
+  "broken.page": "页面出错了",
+  "broken.page.text": "你发送和输入的内容都已保留，重新加载页面即可继续。",
+  "broken.part": "这一部分无法显示。",
+  "broken.reload": "重新加载",
+
   thread: "对话",
   "thread.to_end": "跳到最新消息",
   said: "{name}说",
