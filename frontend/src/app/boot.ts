@@ -8,6 +8,8 @@ export interface Boot {
   csrf_cookie: string;
   /** What a message may name; the first is what is used where it names none. */
   llms: string[];
+  /** Who answers where nobody was chosen. */
+  default_agent: string;
   max_content: number;
   sign_in_url: string;
   sign_out_url: string;
@@ -23,6 +25,7 @@ const DEFAULTS: Boot = {
   theme_cookie: "chat_theme",
   csrf_cookie: "csrftoken",
   llms: [],
+  default_agent: "assistant",
   max_content: 10_000,
   sign_in_url: "/login/",
   sign_out_url: "/logout/",
