@@ -1,5 +1,7 @@
 /** What the server wrote into the page. */
 
+import { Offline, Refused } from "../client";
+
 export interface Boot {
   user: { user_id: string; username: string; name: string; is_staff: boolean } | null;
   language: string;
@@ -54,4 +56,17 @@ export function setCookie(name: string, value: string): void {
   const age = value ? 31_536_000 : 0;
   const secure = location.protocol === "https:" ? "; secure" : "";
   document.cookie = `${name}=${encodeURIComponent(value)}; path=/; max-age=${age}; samesite=lax${secure}`;
+}
+
+/** Sign out. Rejects with Offline or Refused: then one is signed in still. */
+export async function endSession(boot: Boot): Promise<void> {
+  let response: Response;
+  try {
+    // Where it leads afterwards is not for here: a redirect is its yes.
+    const headers = { "X-CSRFToken": cookie(boot.csrf_cookie) };
+    response = await fetch(boot.sign_out_url, { method: "POST", headers, redirect: "manual", signal: AbortSignal.timeout(20_000) });
+  } catch {
+    throw new Offline();
+  }
+  if (response.type !== "opaqueredirect" && !response.ok) throw Refused.fromBody(response.status, null);
 }

@@ -18,6 +18,8 @@ export const en = {
   password: "Change password",
   "about.server": "Other ways to chat",
   sign_out: "Sign out",
+  "sign_out.unsent": "{count} message is not sent yet, and will be lost.|{count} messages are not sent yet, and will be lost.",
+  "sign_out.anyway": "Sign out all the same",
   me: "{name}: settings and signing out",
   agents: "Agents",
 
@@ -149,6 +151,8 @@ export const en = {
   "queue.edit": "Edit",
   "queue.remove": "Take back",
   "queue.retry": "An answer is asked for again",
+  "queue.late": "Its turn has come: the message can no longer be changed. You can send what you wrote as a new one.",
+  "queue.send": "Send as a new message",
   "agent.choose": "Agent: {name}",
   "llm.choose": "Model: {name}",
   "llm.default": "Standard model",

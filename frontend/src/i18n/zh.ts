@@ -20,6 +20,8 @@ export const zh: Catalogue = {
   password: "修改密码",
   "about.server": "其他使用方式",
   sign_out: "退出登录",
+  "sign_out.unsent": "还有 {count} 条消息未发送，退出后将丢失。",
+  "sign_out.anyway": "仍然退出",
   me: "{name}：设置与退出登录",
   agents: "智能体",
 
@@ -151,6 +153,8 @@ export const zh: Catalogue = {
   "queue.edit": "编辑",
   "queue.remove": "撤回",
   "queue.retry": "重新请求回答",
+  "queue.late": "已轮到这条消息，无法再修改。可以把你写的内容作为新消息发送。",
+  "queue.send": "作为新消息发送",
   "agent.choose": "智能体：{name}",
   "llm.choose": "模型：{name}",
   "llm.default": "默认模型",
