@@ -90,6 +90,7 @@ export const en = {
 
   "unsent.sending": "Sending…",
   "unsent.waiting": "Will be sent when you are connected again",
+  "unsent.held": "Not sent yet; it is tried again by itself",
   "unsent.refused": "Not sent",
   "unsent.again": "Try again",
   "unsent.drop": "Discard",

@@ -92,6 +92,7 @@ export const zh: Catalogue = {
 
   "unsent.sending": "发送中…",
   "unsent.waiting": "恢复连接后发送",
+  "unsent.held": "尚未发送，会自动重试",
   "unsent.refused": "未发送",
   "unsent.again": "重试",
   "unsent.drop": "放弃",
