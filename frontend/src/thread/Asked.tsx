@@ -8,7 +8,7 @@ import { Markdown } from "../markdown/Markdown";
 import { CopyButton } from "../ui/CopyButton";
 import { clock } from "../ui/format";
 import { Icon } from "../ui/Icon";
-import { useProblemText } from "../ui/Notices";
+import { useProblemText } from "../ui/problems";
 
 export const Asked = memo(function Asked({ message }: { message: Message }) {
   const { boot } = useWorld();

@@ -8,6 +8,7 @@ import { Markdown } from "../markdown/Markdown";
 import { countdown } from "../ui/format";
 import { Icon } from "../ui/Icon";
 import { useNotices } from "../ui/Notices";
+import { promptText } from "../ui/problems";
 import { ArgsEditor, changedArgs } from "./ArgsEditor";
 import { type Given, useGiven } from "./given";
 
@@ -18,7 +19,8 @@ interface Choice {
 
 export function Question({ interrupt, compact = false }: { interrupt: Interrupt; compact?: boolean }) {
   const { chat } = useWorld();
-  const { t } = useWords();
+  const words = useWords();
+  const { t } = words;
   const { attempt } = useNotices();
   const [busy, setBusy] = useState(false);
   useTopic("sessions");
@@ -37,7 +39,7 @@ export function Question({ interrupt, compact = false }: { interrupt: Interrupt;
         <strong>{t(interrupt.reason === "approval" ? "question.approval" : "question.asks")}</strong>
         <Expiry at={interrupt.expires_at} />
       </header>
-      {interrupt.prompt && !saysOnlyWhich(interrupt) ? <Markdown text={interrupt.prompt} breaks /> : null}
+      {interrupt.prompt && !saysOnlyWhich(interrupt) ? <Markdown text={promptText(interrupt.prompt, words)} breaks /> : null}
       {interrupt.reason === "approval" ? <Approval {...props} /> : interrupt.reason === "choice" ? <Choices {...props} /> : <Text {...props} />}
       {mayAnswer ? null : <p className="hint">{t("question.viewer")}</p>}
     </section>
