@@ -174,6 +174,7 @@ export const en = {
   "connection.online": "Connected",
   "connection.offline": "Not connected",
   "connection.lost": "The connection was lost.",
+  "connection.restart": "The server is being restarted.",
   "connection.trying": "Connecting…",
   "connection.next": "Next try in {count} second.|Next try in {count} seconds.",
   "connection.now": "Reconnect",

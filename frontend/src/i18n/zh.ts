@@ -176,6 +176,7 @@ export const zh: Catalogue = {
   "connection.online": "已连接",
   "connection.offline": "未连接",
   "connection.lost": "连接已断开。",
+  "connection.restart": "服务器正在重启。",
   "connection.trying": "连接中…",
   "connection.next": "{count} 秒后重试。",
   "connection.now": "重新连接",
