@@ -1,12 +1,14 @@
 /** The page: the list on the left, the talk in the middle, a panel on the right where one wants it. */
 
-import { useEffect, useMemo, useState } from "react";
+import { useEffect, useMemo, useRef, useState } from "react";
 import { type Agent } from "../client";
 import { type Language, useWords, wordsOf, WordsContext } from "../i18n";
 import { InboxPanel } from "../panel/InboxPanel";
 import { Panel } from "../panel/Panel";
 import { SessionPanel } from "../panel/SessionPanel";
 import { Sidebar } from "../sidebar/Sidebar";
+import { Boundary, BrokenPage } from "../ui/Boundary";
+import { LIST_LIES_OVER, useTakesFocus } from "../ui/focus";
 import { Icon } from "../ui/Icon";
 import { Notices } from "../ui/Notices";
 import { ConnectionBanner, ConnectionSign } from "./Connection";
@@ -34,9 +36,11 @@ export function App({ world, language: first }: { world: World; language: Langua
   return (
     <WorldContext.Provider value={world}>
       <WordsContext.Provider value={words}>
-        <Notices>
-          <Page onLanguage={choose} />
-        </Notices>
+        <Boundary broken={<BrokenPage />}>
+          <Notices>
+            <Page onLanguage={choose} />
+          </Notices>
+        </Boundary>
       </WordsContext.Provider>
     </WorldContext.Provider>
   );
@@ -81,10 +85,13 @@ function Page({ onLanguage }: { onLanguage: (language: Language) => void }) {
   const [listed, setListed] = useState(false); // on a phone the list is behind a button
   const [side, setSide] = useState<Side>("none");
   const [help, setHelp] = useState(false);
+  const list = useRef<HTMLDivElement>(null);
+  useTakesFocus(list, listed, LIST_LIES_OVER);
   useTopic("sessions");
   useTopic("inbox");
   const asks = chat.inbox.rows.length;
   const session = opened?.talk.session ?? (sessionId ? chat.sessions.row(sessionId) : undefined) ?? null;
+  const panel = side === "inbox" || (side === "session" && opened !== undefined && session !== null);
   const gone = opened?.status === "missing";
   const title = gone ? t("app") : session ? session.title || t("session.untitled") : t("session.new");
 
@@ -101,7 +108,7 @@ function Page({ onLanguage }: { onLanguage: (language: Language) => void }) {
     () => ({
       compose: () => document.getElementById("composer")?.focus(),
       search: () => {
-        setListed(true);
+        setListed(matchMedia(LIST_LIES_OVER).matches);
         requestAnimationFrame(() => document.getElementById("search")?.focus());
       },
       fresh: () => {
@@ -116,15 +123,17 @@ function Page({ onLanguage }: { onLanguage: (language: Language) => void }) {
       },
       inbox: () => setSide((now) => (now === "inbox" ? "none" : "inbox")),
       help: () => setHelp(true),
-      escape: () => {
+      escape: (mayStop: boolean) => {
         if (listed) return setListed(false), true;
+        if (panel) return setSide("none"), true;
+        if (!mayStop) return false;
         const run = sessionId && chat.opened.get(sessionId)?.talk.openRuns().find((one) => one.status === "running");
         if (!run) return false;
         chat.cancel(run.run_id);
         return true;
       },
     }),
-    [chat, sessionId, listed],
+    [chat, sessionId, listed, panel],
   );
   useShortcuts(actions);
   const toggle = (which: Side) => setSide(side === which ? "none" : which);
@@ -137,7 +146,7 @@ function Page({ onLanguage }: { onLanguage: (language: Language) => void }) {
         </a>
       )}
       <div className="page" data-listed={listed} data-side={side}>
-        <div className="left">
+        <div className="left" ref={list} tabIndex={-1}>
           <Sidebar current={sessionId} onOpen={open} />
           <section className="left-foot" aria-label={t("you")}>
             <UserMenu onLanguage={onLanguage} onHelp={() => setHelp(true)} />

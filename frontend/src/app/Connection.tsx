@@ -1,18 +1,25 @@
 /** Whether there is a connection, and what one can do where there is none. */
 
 import { useEffect, useState } from "react";
-import { useWords } from "../i18n";
+import { CLOSED } from "../client";
+import { type Key, useWords } from "../i18n";
 import { Icon } from "../ui/Icon";
 import { useNow, useTopic, useWorld } from "./context";
 import { pathOf, sessionOf } from "./route";
 
 const PATIENCE_MS = 1200; // a short gap is nobody's concern
 
+/** Where the server said why it closed, and one can do something about it, or need not. */
+const REASONS: Record<number, Key> = {
+  [CLOSED.restart]: "connection.restart",
+  [CLOSED.tooMany]: "error.too_many_connections",
+};
+
 export function ConnectionBanner() {
   const { boot, chat } = useWorld();
   const { t } = useWords();
   useTopic("connection");
-  const { status, nextTryAt } = chat.connection.state;
+  const { status, code, nextTryAt } = chat.connection.state;
   const [shown, setShown] = useState(false);
   const away = status !== "online";
   const final = status === "signed_out" || status === "refused";
@@ -46,7 +53,7 @@ export function ConnectionBanner() {
     <div className="banner" role="status">
       <Icon name="offline" />
       <span>
-        {t("connection.lost")} {nextTryAt ? <NextTry at={nextTryAt} /> : t("connection.trying")}
+        {t(REASONS[code] ?? "connection.lost")} {nextTryAt ? <NextTry at={nextTryAt} /> : t("connection.trying")}
       </span>
       <button type="button" onClick={() => chat.connection.start()}>
         {t("connection.now")}

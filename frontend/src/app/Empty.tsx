@@ -12,7 +12,7 @@ const SUGGESTIONS: readonly [IconName, Key, Key][] = [
   ["thought", "suggest.explain", "suggest.explain.text"],
 ];
 
-export function Empty({ onPick }: { onPick: (text: string) => void }) {
+export function Empty({ busy, onPick }: { busy: boolean; onPick: (text: string) => void }) {
   const { boot } = useWorld();
   const { t } = useWords();
   const name = boot.user?.name || boot.user?.username || "";
@@ -22,7 +22,7 @@ export function Empty({ onPick }: { onPick: (text: string) => void }) {
       <p>{t("empty.what")}</p>
       <div className="suggestions">
         {SUGGESTIONS.map(([icon, title, text]) => (
-          <button key={title} type="button" onClick={() => onPick(t(text))}>
+          <button key={title} type="button" disabled={busy} onClick={() => onPick(t(text))}>
             <Icon name={icon} />
             <strong>{t(title)}</strong>
             <span>{t(text)}</span>

@@ -29,12 +29,16 @@ export interface Actions {
   step: (by: number) => void;
   inbox: () => void;
   help: () => void;
-  /** Stop the answer, or close what is open; whether there was something. */
-  escape: () => boolean;
+  /** Close what is open, or else stop the answer, unless one types elsewhere; whether there was something. */
+  escape: (mayStop: boolean) => boolean;
 }
 
 function isTyping(target: EventTarget | null): boolean {
   return target instanceof HTMLElement && (target.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(target.tagName));
+}
+
+function isComposer(target: EventTarget | null): boolean {
+  return target instanceof HTMLElement && target.id === "composer";
 }
 
 export function useShortcuts(actions: Actions): void {
@@ -48,14 +52,15 @@ export function useShortcuts(actions: Actions): void {
       };
       if (mod && !event.altKey && event.key.toLowerCase() === "k") return act(actions.search);
       if (event.altKey && !mod) {
-        // By the place of the key: with Alt a Mac writes other letters.
+        // By the place of the key: with Alt a Mac writes other letters, which are meant where one types.
+        if (MAC && isTyping(event.target) && event.code.startsWith("Key")) return;
         if (event.code === "KeyN") return act(actions.fresh);
         if (event.code === "KeyI") return act(actions.inbox);
         if (event.code === "ArrowUp") return act(() => actions.step(-1));
         if (event.code === "ArrowDown") return act(() => actions.step(1));
         return;
       }
-      if (event.key === "Escape" && actions.escape()) return event.preventDefault();
+      if (event.key === "Escape" && actions.escape(!isTyping(event.target) || isComposer(event.target))) return event.preventDefault();
       if (mod || isTyping(event.target)) return;
       if (event.key === "/") act(actions.compose);
       else if (event.key === "?") act(actions.help);

@@ -1,6 +1,6 @@
 /** The middle of the page: one session, or the beginning of a new one. */
 
-import { useEffect, useState } from "react";
+import { useEffect, useRef, useState } from "react";
 import { Composer } from "../composer/Composer";
 import { Queue } from "../composer/Queue";
 import type { SendOptions } from "../client";
@@ -10,8 +10,8 @@ import { Thread } from "../thread/Thread";
 import { useNotices } from "../ui/Notices";
 import { useOpened, useTopic, useWorld } from "./context";
 import { Empty } from "./Empty";
-import { go } from "./route";
-import { choiceName, write } from "./store";
+import { go, sessionOf } from "./route";
+import { choiceName, read, write } from "./store";
 
 export function TalkPage({ sessionId }: { sessionId: string | null }) {
   const { chat, userId } = useWorld();
@@ -19,6 +19,9 @@ export function TalkPage({ sessionId }: { sessionId: string | null }) {
   const { attempt } = useNotices();
   const opened = useOpened(sessionId);
   const [editing, setEditing] = useState<string | null>(null);
+  const [agent, setAgent] = useState("");
+  const creating = useRef(false); // a second click may come before the first is drawn
+  const [busy, setBusy] = useState(false);
 
   useEffect(() => {
     if (!sessionId) return;
@@ -30,17 +33,28 @@ export function TalkPage({ sessionId }: { sessionId: string | null }) {
   const session = talk?.session ?? null;
   const running = talk?.openRuns().find((run) => run.status !== "queued") ?? talk?.openRuns()[0];
 
-  const onSend = async (content: string, options: SendOptions, agent: string): Promise<boolean> => {
+  const onSend = async (content: string, options: SendOptions): Promise<boolean> => {
     if (sessionId) {
       chat.say(sessionId, content, options);
       return true;
     }
+    if (creating.current) return false;
+    creating.current = true;
+    setBusy(true);
     const made = await attempt(chat.createSession(agent ? { agent } : {}));
+    creating.current = false;
+    setBusy(false);
     if (!made) return false;
+    setAgent("");
     if (options.llm) write(choiceName(userId, `llm.${made.session_id}`), options.llm);
     chat.say(made.session_id, content, options);
-    go(made.session_id);
+    if (!sessionOf(location.pathname)) go(made.session_id); // whoever went elsewhere meanwhile stays there
     return true;
+  };
+
+  const onPick = (text: string) => {
+    const llm = read(choiceName(userId, "llm.new"));
+    void onSend(text, llm ? { llm } : {});
   };
 
   const onEditLast = () => {
@@ -65,7 +79,7 @@ export function TalkPage({ sessionId }: { sessionId: string | null }) {
         )
       ) : null}
       {sessionId && talk && opened ? <Thread key={sessionId} opened={opened} sessionId={sessionId} /> : null}
-      {sessionId ? null : <Empty onPick={(text) => void onSend(text, {}, "")} />}
+      {sessionId ? null : <Empty busy={busy} onPick={onPick} />}
       <div className="below">
         {sessionId ? <TypingLine sessionId={sessionId} /> : null}
         {talk ? <Queue talk={talk} editing={editing} onEdit={setEditing} /> : null}
@@ -74,6 +88,9 @@ export function TalkPage({ sessionId }: { sessionId: string | null }) {
           sessionId={sessionId}
           session={session}
           running={running}
+          agent={agent}
+          onAgent={setAgent}
+          busy={busy && !sessionId}
           onSend={onSend}
           onEditLast={onEditLast}
         />

@@ -3,10 +3,12 @@
 import { useState } from "react";
 import { LANGUAGES, type Language, useWords } from "../i18n";
 import { Avatar } from "../ui/Avatar";
+import { Dialog } from "../ui/Dialog";
 import { Icon, type IconName } from "../ui/Icon";
 import { type Choice, Menu } from "../ui/Menu";
-import { cookie } from "./boot";
-import { useWorld } from "./context";
+import { useNotices } from "../ui/Notices";
+import { endSession } from "./boot";
+import { useTopic, useWorld } from "./context";
 import { forgetUser } from "./store";
 import { readTheme, setTheme, type Theme } from "./theme";
 
@@ -20,24 +22,21 @@ export function UserMenu({ onLanguage, onHelp }: { onLanguage: (language: Langua
   const { boot, chat, userId } = useWorld();
   const { t, language } = useWords();
   const [theme, choose] = useState(() => readTheme(boot));
+  const [asking, setAsking] = useState(false);
+  const { attempt } = useNotices();
+  useTopic("outbox");
   const name = boot.user?.name || boot.user?.username || "";
   const next = THEMES[(THEMES.findIndex(([one]) => one === theme) + 1) % THEMES.length]!;
   const other: Language = language === "en" ? "zh" : "en";
   const icon = (one: IconName) => <Icon name={one} size={16} />;
 
-  const signOut = () => {
+  const unsent = chat.outbox.items.filter((item) => !item.sent).length;
+  const signOut = async () => {
+    setAsking(false);
+    if (!(await attempt(endSession(boot).then(() => true)))) return;
     chat.stop();
     forgetUser(userId);
-    const form = document.createElement("form");
-    form.method = "post";
-    form.action = boot.sign_out_url;
-    const token = document.createElement("input");
-    token.type = "hidden";
-    token.name = "csrfmiddlewaretoken";
-    token.value = cookie(boot.csrf_cookie);
-    form.append(token);
-    document.body.append(form);
-    form.submit();
+    location.assign(boot.sign_in_url);
   };
 
   const leave = (url: string) => () => location.assign(url);
@@ -57,20 +56,35 @@ export function UserMenu({ onLanguage, onHelp }: { onLanguage: (language: Langua
   if (boot.password_url) choices.push({ key: "password", label: t("password"), icon: icon("edit"), onChoose: leave(boot.password_url) });
   if (boot.about_url) choices.push({ key: "about", label: t("about.server"), icon: icon("info"), onChoose: leave(boot.about_url) });
   if (boot.user?.is_staff && boot.admin_url) choices.push({ key: "admin", label: t("admin"), icon: icon("admin"), onChoose: leave(boot.admin_url) });
-  choices.push({ key: "out", label: t("sign_out"), icon: icon("signout"), onChoose: signOut });
+  choices.push({ key: "out", label: t("sign_out"), icon: icon("signout"), onChoose: () => (unsent ? setAsking(true) : void signOut()) });
   return (
-    <Menu
-      label={t("me", { name })}
-      className="quiet me"
-      side="up"
-      align="start"
-      button={
-        <>
-          <Avatar author={{ name: boot.user?.username ?? "", title: name, avatar: "", color: "" }} small />
-          <span>{name}</span>
-        </>
-      }
-      choices={choices}
-    />
+    <>
+      <Menu
+        label={t("me", { name })}
+        className="quiet me"
+        side="up"
+        align="start"
+        button={
+          <>
+            <Avatar author={{ name: boot.user?.username ?? "", title: name, avatar: "", color: "" }} small />
+            <span>{name}</span>
+          </>
+        }
+        choices={choices}
+      />
+      {asking ? (
+        <Dialog title={t("sign_out")} onClose={() => setAsking(false)}>
+          <p>{t("sign_out.unsent", { count: unsent })}</p>
+          <div className="buttons">
+            <button type="button" className="danger" onClick={() => void signOut()}>
+              {t("sign_out.anyway")}
+            </button>
+            <button type="button" onClick={() => setAsking(false)}>
+              {t("cancel")}
+            </button>
+          </div>
+        </Dialog>
+      ) : null}
+    </>
   );
 }

@@ -15,8 +15,13 @@ interface Props {
   sessionId: string | null;
   session: Session | null;
   running: Run | undefined;
+  /** Who is asked to answer a session that is not there yet; "" for whom the server chooses. */
+  agent: string;
+  onAgent: (agent: string) => void;
+  /** A new session is under way: its message stays in sight, and cannot be sent twice. */
+  busy: boolean;
   /** Resolves to false where the text must stay. */
-  onSend: (content: string, options: SendOptions, agent: string) => Promise<boolean>;
+  onSend: (content: string, options: SendOptions) => Promise<boolean>;
   onEditLast: () => void;
 }
 
@@ -28,7 +33,7 @@ export function isComposing(event: KeyboardEvent): boolean {
   return event.nativeEvent.isComposing || event.keyCode === 229;
 }
 
-export function Composer({ sessionId, session, running, onSend, onEditLast }: Props) {
+export function Composer({ sessionId, session, running, agent, onAgent, busy, onSend, onEditLast }: Props) {
   const { boot, chat, userId } = useWorld();
   const { t } = useWords();
   const { attempt } = useNotices();
@@ -36,20 +41,13 @@ export function Composer({ sessionId, session, running, onSend, onEditLast }: Pr
   const agents = useAgents();
   const name = draftName(userId, sessionId);
   const [text, setText] = useState(() => read(name) ?? "");
-  const [agent, setAgent] = useState("");
   const [llm, setLlm] = useState(() => read(choiceName(userId, `llm.${sessionId ?? "new"}`)) ?? "");
-  const [sending, setSending] = useState(false);
   const area = useRef<HTMLTextAreaElement>(null);
   const typedAt = useRef(0);
   const mentions = useMentions(text, area, agents);
-  const chosen = session?.agent ?? (agent || agents.find((one) => one.enabled)?.name || "");
+  const chosen = session?.agent ?? (agent || boot.default_agent);
   const closed = session?.status === "closed" || session?.my_role === "viewer";
   const tooLong = [...text].length > boot.max_content;
-
-  useEffect(() => {
-    const timer = setTimeout(() => write(name, text), 250);
-    return () => clearTimeout(timer);
-  }, [name, text]);
 
   useLayoutEffect(() => {
     const element = area.current;
@@ -73,26 +71,28 @@ export function Composer({ sessionId, session, running, onSend, onEditLast }: Pr
     [chat, sessionId],
   );
 
-  const type = (value: string) => {
+  /** At once in the browser's memory too: whoever types and leaves has typed it. */
+  const change = (value: string) => {
     setText(value);
+    write(name, value);
+  };
+
+  const type = (value: string) => {
+    change(value);
     tellTyping(value.trim() !== "");
   };
 
   const pick = (chosenOne: Pick) => {
-    setText(chosenOne.text);
+    change(chosenOne.text);
     requestAnimationFrame(() => area.current?.setSelectionRange(chosenOne.caret, chosenOne.caret));
   };
 
   const send = async (onBusy?: OnBusy) => {
     const content = text.trim();
-    if (!content || tooLong || sending || closed) return;
-    setSending(true);
+    if (!content || tooLong || busy || closed) return;
     tellTyping(false);
     const options: SendOptions = { ...(llm && { llm }), ...(onBusy && { on_busy: onBusy }) };
-    setText("");
-    write(name, null);
-    if (!(await onSend(content, options, chosen))) setText(content);
-    setSending(false);
+    if (await onSend(content, options)) change("");
   };
 
   const onKeyDown = (event: KeyboardEvent<HTMLTextAreaElement>) => {
@@ -113,8 +113,8 @@ export function Composer({ sessionId, session, running, onSend, onEditLast }: Pr
   };
 
   const chooseAgent = (value: string) => {
-    setAgent(value);
     if (sessionId) void attempt(chat.changeSession(sessionId, { agent: value }));
+    else onAgent(value);
   };
 
   const modes = running && session?.on_busy ? BUSY : [];
@@ -136,6 +136,7 @@ export function Composer({ sessionId, session, running, onSend, onEditLast }: Pr
         rows={1}
         value={text}
         disabled={closed}
+        readOnly={busy}
         placeholder={placeholder}
         aria-label={t("composer.label")}
         aria-controls={mentions.open ? mentions.id : undefined}
@@ -153,8 +154,8 @@ export function Composer({ sessionId, session, running, onSend, onEditLast }: Pr
         }}
       />
       <div className="tools">
-        <AgentPicker agents={agents} value={chosen} onChoose={chooseAgent} disabled={closed} />
-        <LlmPicker value={llm} onChoose={chooseLlm} disabled={closed} />
+        <AgentPicker agents={agents} value={chosen} onChoose={chooseAgent} disabled={closed || busy} />
+        <LlmPicker value={llm} onChoose={chooseLlm} disabled={closed || busy} />
         <span className="space" />
         {text.length > boot.max_content * 0.8 ? (
           <small className={tooLong ? "count problem" : "count"}>
@@ -191,7 +192,7 @@ export function Composer({ sessionId, session, running, onSend, onEditLast }: Pr
             }))}
           />
         ) : null}
-        <button type="submit" className="round send" disabled={!text.trim() || tooLong || sending || closed} aria-label={t("send")} title={t("send")}>
+        <button type="submit" className="round send" disabled={!text.trim() || tooLong || busy || closed} aria-label={t("send")} title={t("send")}>
           <Icon name="send" />
         </button>
       </div>

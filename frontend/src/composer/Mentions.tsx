@@ -10,10 +10,22 @@ export interface Pick {
   caret: number;
 }
 
-/** The beginning of a name right before the caret. */
+// Before an @: the end of an address's own part, of a link, or code. As the server reads it.
+const NO_MENTION = /[._%+\-/`@＠]$/;
+// Chinese and Japanese letters join no word with what follows; those of other scripts, and digits, do.
+const IN_A_WORD = /[\p{L}\p{N}]$/u;
+const WIDE = /[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Hangul}\p{Script=Bopomofo}\uff01-\uff60]$/u;
+
+/**
+ * The beginning of a name right before the caret. What is typed may be a title as well, so that its letters are any;
+ * within a sentence of Chinese it begins at the last @.
+ */
 export function mentionAt(text: string, caret: number): { start: number; begun: string } | null {
-  const found = /(?:^|\s)@([\w-]{0,64})$/.exec(text.slice(0, caret));
-  return found ? { start: caret - found[1]!.length, begun: found[1]! } : null;
+  const found = /[@＠]([\p{L}\p{N}\p{M}_-]{0,64})$/u.exec(text.slice(0, caret));
+  if (!found) return null;
+  const before = text.slice(0, found.index);
+  if (NO_MENTION.test(before) || (IN_A_WORD.test(before) && !WIDE.test(before))) return null;
+  return { start: found.index, begun: found[1]! };
 }
 
 export interface MentionState {
@@ -75,7 +87,7 @@ export function useMentions(text: string, area: RefObject<HTMLTextAreaElement | 
 }
 
 function picked({ text, start, caret }: MentionState, agent: Agent): Pick {
-  const before = text.slice(0, start) + agent.name + " ";
+  const before = `${text.slice(0, start)}@${agent.name} `;
   return { text: before + text.slice(caret).replace(/^ /, ""), caret: before.length };
 }
 

@@ -3,6 +3,7 @@
 import { useTopic, useWorld } from "../app/context";
 import { useWords } from "../i18n";
 import { Question } from "../thread/Question";
+import { Boundary, BrokenPart } from "../ui/Boundary";
 
 export function InboxPanel({ onOpen }: { onOpen: (sessionId: string) => void }) {
   const { chat } = useWorld();
@@ -17,7 +18,9 @@ export function InboxPanel({ onOpen }: { onOpen: (sessionId: string) => void }) 
           <button type="button" className="quiet from" onClick={() => onOpen(row.session_id)}>
             {chat.sessions.row(row.session_id)?.title || t("session.untitled")}
           </button>
-          <Question interrupt={row} compact />
+          <Boundary broken={<BrokenPart />} of={row}>
+            <Question interrupt={row} compact />
+          </Boundary>
         </li>
       ))}
     </ul>

@@ -1,8 +1,9 @@
 /** Beside the talk: the questions that wait, or what there is to know about this session. As wide as one likes. */
 
-import { type KeyboardEvent, type PointerEvent, type ReactNode, useState } from "react";
+import { type KeyboardEvent, type PointerEvent, type ReactNode, useRef, useState } from "react";
 import { read, write } from "../app/store";
 import { useWords } from "../i18n";
+import { PANEL_LIES_OVER, useTakesFocus } from "../ui/focus";
 import { Icon } from "../ui/Icon";
 
 const LEAST = 280;
@@ -21,6 +22,8 @@ const fit = (width: number) => Math.min(Math.max(Math.round(width), LEAST), MOST
 export function Panel({ title, onClose, children }: Props) {
   const { t } = useWords();
   const [width, setWidth] = useState(() => fit(Number(read("panel.width")) || USUAL));
+  const ref = useRef<HTMLElement>(null);
+  useTakesFocus(ref, true, PANEL_LIES_OVER);
   const set = (value: number) => {
     setWidth(fit(value));
     write("panel.width", String(fit(value)));
@@ -36,7 +39,7 @@ export function Panel({ title, onClose, children }: Props) {
     set(to);
   };
   return (
-    <aside className="panel" aria-label={title} style={{ width }}>
+    <aside ref={ref} tabIndex={-1} className="panel" aria-label={title} style={{ width }}>
       {/* A splitter is a separator with a value that takes keys. */}
       <div
         className="splitter"

@@ -64,7 +64,11 @@ export function Sidebar({ current, onOpen }: Props) {
           placeholder={t("session.search")}
           aria-label={t("session.search")}
           onChange={(event) => setQ(event.target.value)}
-          onKeyDown={(event) => event.key === "Escape" && setQ("")}
+          onKeyDown={(event) => {
+            if (event.key !== "Escape" || !q) return;
+            event.stopPropagation();
+            setQ("");
+          }}
         />
         <Menu
           label={t("filter.label", { name: t(`filter.${status || "all"}` as "filter.all") })}

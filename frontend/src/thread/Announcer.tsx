@@ -3,11 +3,13 @@
 import { useEffect, useRef, useState } from "react";
 import type { Talk } from "../client";
 import { useWords } from "../i18n";
+import { promptText } from "../ui/problems";
+import { contentOf } from "./Notice";
 
 const TOLD = 600; // characters; the rest is in the thread
 
 export function Announcer({ talk, version }: { talk: Talk; version: number }) {
-  const { t } = useWords();
+  const words = useWords();
   const [text, setText] = useState("");
   const seen = useRef<{ talk: Talk; seq: number; writing: boolean } | null>(null);
   useEffect(() => {
@@ -18,10 +20,10 @@ export function Announcer({ talk, version }: { talk: Talk; version: number }) {
     const newest = [...talk.messages.values()].at(-1);
     const asks = talk.openInterrupts().at(-1);
     if (before.writing && !running && newest && newest.role !== "user") {
-      setText(`${newest.author.title || newest.author.name}: ${newest.content.slice(0, TOLD)}`);
-    } else if (!before.writing && running) setText(t("answer.writing"));
-    else if (asks && !running) setText(`${t("question.asks")} ${asks.prompt}`);
-  }, [talk, version, t]);
+      setText(`${newest.author.title || newest.author.name}: ${contentOf(newest, words).slice(0, TOLD)}`);
+    } else if (!before.writing && running) setText(words.t("answer.writing"));
+    else if (asks && !running) setText(`${words.t("question.asks")} ${promptText(asks.prompt, words)}`);
+  }, [talk, version, words]);
   return (
     <div className="off-screen" role="status" aria-live="polite">
       {text}

@@ -1,15 +1,16 @@
 /** The arguments of a call, to be looked at and changed: a field each where they are plain, else as JSON. */
 
-import { useId, useState } from "react";
+import { useId } from "react";
 import type { Json, JsonObject } from "../client";
 import { useWords } from "../i18n";
+import type { Given } from "./given";
 
 interface Props {
   args: JsonObject;
   schema: JsonObject;
   disabled: boolean;
-  /** null while what is typed cannot be read. */
-  onChange: (args: JsonObject | null) => void;
+  given: Given;
+  onGive: (change: Given) => void;
 }
 
 type Plain = string | number | boolean;
@@ -21,20 +22,23 @@ export function ArgsEditor(props: Props) {
   return Object.values(args).every(isPlain) ? <Fields {...props} /> : <AsJson {...props} />;
 }
 
+/** The arguments as they were changed; null while what is typed cannot be read. */
+export function changedArgs(args: JsonObject, { values, json }: Given): JsonObject | null {
+  if (json !== undefined) return parseObject(json);
+  if (!values) return args;
+  return Object.values(values).some((one) => typeof one === "number" && Number.isNaN(one)) ? null : values;
+}
+
 function propertiesOf(schema: JsonObject): Record<string, JsonObject> {
   const properties = schema["properties"];
   return typeof properties === "object" && properties !== null ? (properties as Record<string, JsonObject>) : {};
 }
 
-function Fields({ args, schema, disabled, onChange }: Props) {
+function Fields({ args, schema, disabled, given, onGive }: Props) {
   const id = useId();
-  const [values, setValues] = useState<JsonObject>(args);
+  const values = given.values ?? args;
   const properties = propertiesOf(schema);
-  const set = (name: string, value: Plain) => {
-    const changed = { ...values, [name]: value };
-    setValues(changed);
-    onChange(Object.values(changed).some((one) => typeof one === "number" && Number.isNaN(one)) ? null : changed);
-  };
+  const set = (name: string, value: Plain) => onGive({ values: { ...values, [name]: value } });
   return (
     <div className="args">
       {Object.entries(values).map(([name, value]) => {
@@ -68,17 +72,11 @@ function Fields({ args, schema, disabled, onChange }: Props) {
   );
 }
 
-function AsJson({ args, disabled, onChange }: Props) {
+function AsJson({ args, disabled, given, onGive }: Props) {
   const { t } = useWords();
   const id = useId();
-  const [text, setText] = useState(() => JSON.stringify(args, null, 2));
-  const [broken, setBroken] = useState(false);
-  const read = (typed: string) => {
-    setText(typed);
-    const value = parseObject(typed);
-    setBroken(value === null);
-    onChange(value);
-  };
+  const text = given.json ?? JSON.stringify(args, null, 2);
+  const broken = changedArgs(args, given) === null;
   return (
     <div className="args">
       <label htmlFor={id}>{t("tool.args")}</label>
@@ -91,7 +89,7 @@ function AsJson({ args, disabled, onChange }: Props) {
         disabled={disabled}
         aria-invalid={broken}
         aria-describedby={broken ? `${id}-problem` : undefined}
-        onChange={(event) => read(event.target.value)}
+        onChange={(event) => onGive({ json: event.target.value })}
       />
       {broken ? (
         <small id={`${id}-problem`} className="problem">

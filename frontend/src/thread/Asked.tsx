@@ -8,7 +8,7 @@ import { Markdown } from "../markdown/Markdown";
 import { CopyButton } from "../ui/CopyButton";
 import { clock } from "../ui/format";
 import { Icon } from "../ui/Icon";
-import { useProblemText } from "../ui/Notices";
+import { useProblemText } from "../ui/problems";
 
 export const Asked = memo(function Asked({ message }: { message: Message }) {
   const { boot } = useWorld();
@@ -35,31 +35,37 @@ export function UnsentMessage({ unsent }: { unsent: Unsent }) {
   const { t } = useWords();
   const textOf = useProblemText();
   useTopic("connection");
-  const { problem } = unsent;
+  const problem: { code: string; message: string; temporary?: boolean } | null = unsent.problem;
+  const online = chat.connection.isReady;
+  const refused = problem !== null && !problem.temporary;
+  const state = refused ? "unsent.refused" : !online ? "unsent.waiting" : problem ? "unsent.held" : "unsent.sending";
+  const drop = () => chat.outbox.remove(unsent.key);
   return (
     <article className="asked mine unsent" aria-label={t("said", { name: t("you") })}>
       <header>
         <span className="state">
-          {problem ? null : <Icon name="clock" size={13} />}
-          {problem ? t("unsent.refused") : chat.connection.isReady ? t("unsent.sending") : t("unsent.waiting")}
+          {refused ? null : <Icon name="clock" size={13} />}
+          {t(state)}
         </span>
       </header>
       <div className="bubble">
         <Markdown text={unsent.content} breaks />
       </div>
-      {problem ? (
-        <p className="problem" role="alert">
+      {problem && (refused || online) ? (
+        <p className="problem" role={refused ? "alert" : "status"}>
           <Icon name="warn" size={15} />
           <span>{textOf(problem)}</span>
-          <button type="button" onClick={() => chat.outbox.again(unsent.key)}>
-            {t("unsent.again")}
-          </button>
-          <button type="button" onClick={() => chat.outbox.remove(unsent.key)}>
+          {refused ? (
+            <button type="button" onClick={() => chat.outbox.again(unsent.key)}>
+              {t("unsent.again")}
+            </button>
+          ) : null}
+          <button type="button" onClick={drop}>
             {t("unsent.drop")}
           </button>
         </p>
-      ) : chat.connection.isReady ? null : (
-        <button type="button" className="quiet small" onClick={() => chat.outbox.remove(unsent.key)}>
+      ) : online ? null : (
+        <button type="button" className="quiet small" onClick={drop}>
           {t("unsent.drop")}
         </button>
       )}

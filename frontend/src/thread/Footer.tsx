@@ -3,7 +3,7 @@
 import { useMemo } from "react";
 import { useWorld } from "../app/context";
 import type { Run, Talk } from "../client";
-import { useWords } from "../i18n";
+import { useWords, type Words } from "../i18n";
 import { CopyButton } from "../ui/CopyButton";
 import { money, number, seconds } from "../ui/format";
 import { Icon } from "../ui/Icon";
@@ -19,10 +19,11 @@ export function tookS(run: Run): number | null {
 
 export function Footer({ item, talk }: { item: Extract<Item, { kind: "footer" }>; talk: Talk }) {
   const { chat } = useWorld();
-  const { t, tag } = useWords();
+  const words = useWords();
+  const { t } = words;
   const { attempt } = useNotices();
   const { run } = item;
-  const facts = useMemo(() => (run ? factsOf(run, tag, t) : []), [run, tag, t]);
+  const facts = useMemo(() => (run ? factsOf(run, words) : []), [run, words]);
   const text = () =>
     item.messageIds
       .map((id) => talk.messages.get(id)?.content ?? "")
@@ -45,7 +46,8 @@ export function Footer({ item, talk }: { item: Extract<Item, { kind: "footer" }>
   );
 }
 
-function factsOf(run: Run, tag: string, t: ReturnType<typeof useWords>["t"]): string[] {
+function factsOf(run: Run, words: Words): string[] {
+  const { t, tag } = words;
   const facts: string[] = [];
   const { input_tokens, output_tokens, cost_usd } = run.usage;
   if (run.llm) facts.push(run.llm.split("?")[0] ?? run.llm);
@@ -54,6 +56,6 @@ function factsOf(run: Run, tag: string, t: ReturnType<typeof useWords>["t"]): st
   }
   if (cost_usd > 0) facts.push(money(cost_usd, tag));
   const took = tookS(run);
-  if (took !== null) facts.push(seconds(took, tag));
+  if (took !== null) facts.push(seconds(took, words));
   return facts;
 }

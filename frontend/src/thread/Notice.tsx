@@ -3,13 +3,23 @@
 import { useState } from "react";
 import { useWorld } from "../app/context";
 import type { Message } from "../client";
-import { useWords } from "../i18n";
+import { useWords, type Words } from "../i18n";
 import { Markdown } from "../markdown/Markdown";
 import { Icon } from "../ui/Icon";
+import { failureText, lateText } from "../ui/problems";
+
+/** What it says in the reader's language, where it is one of the things that the page knows. */
+export function contentOf(message: Message, words: Words): string {
+  const { error, ask_again, interrupt_ids } = message.data;
+  if (message.role !== "system") return message.content;
+  if (message.kind === "error") return failureText(error, message.content, words);
+  return ask_again && Array.isArray(interrupt_ids) ? lateText(message.content, words) : message.content;
+}
 
 export function Notice({ message }: { message: Message }) {
   const { chat } = useWorld();
-  const { t } = useWords();
+  const words = useWords();
+  const { t } = words;
   const [asked, setAsked] = useState(false);
   const failed = message.kind === "error";
   const again = message.data.ask_again;
@@ -20,7 +30,7 @@ export function Notice({ message }: { message: Message }) {
       aria-label={failed ? t("notice.error") : t("notice")}
     >
       <Icon name={failed ? "warn" : "info"} size={16} />
-      <Markdown text={message.content} breaks />
+      <Markdown text={contentOf(message, words)} breaks />
       {again?.content ? (
         <button
           type="button"

@@ -8,7 +8,9 @@ import { Markdown } from "../markdown/Markdown";
 import { countdown } from "../ui/format";
 import { Icon } from "../ui/Icon";
 import { useNotices } from "../ui/Notices";
-import { ArgsEditor } from "./ArgsEditor";
+import { promptText } from "../ui/problems";
+import { ArgsEditor, changedArgs } from "./ArgsEditor";
+import { type Given, useGiven } from "./given";
 
 interface Choice {
   value: string;
@@ -17,17 +19,19 @@ interface Choice {
 
 export function Question({ interrupt, compact = false }: { interrupt: Interrupt; compact?: boolean }) {
   const { chat } = useWorld();
-  const { t } = useWords();
+  const words = useWords();
+  const { t } = words;
   const { attempt } = useNotices();
   const [busy, setBusy] = useState(false);
   useTopic("sessions");
   const mayAnswer = chat.sessions.row(interrupt.session_id)?.my_role !== "viewer";
-  const answer = async (given: Answer) => {
+  const [given, give] = useGiven(interrupt.interrupt_id);
+  const answer = async (chosen: Answer) => {
     setBusy(true);
-    await attempt(chat.resolve(interrupt.interrupt_id, given));
+    await attempt(chat.resolve(interrupt.interrupt_id, chosen));
     setBusy(false);
   };
-  const props = { interrupt, busy: busy || !mayAnswer, answer };
+  const props = { interrupt, busy: busy || !mayAnswer, given, give, answer };
   return (
     <section className={compact ? "question compact" : "question"} data-interrupt-id={interrupt.interrupt_id} aria-label={t("question.asks")}>
       <header>
@@ -35,7 +39,7 @@ export function Question({ interrupt, compact = false }: { interrupt: Interrupt;
         <strong>{t(interrupt.reason === "approval" ? "question.approval" : "question.asks")}</strong>
         <Expiry at={interrupt.expires_at} />
       </header>
-      {interrupt.prompt && !saysOnlyWhich(interrupt) ? <Markdown text={interrupt.prompt} breaks /> : null}
+      {interrupt.prompt && !saysOnlyWhich(interrupt) ? <Markdown text={promptText(interrupt.prompt, words)} breaks /> : null}
       {interrupt.reason === "approval" ? <Approval {...props} /> : interrupt.reason === "choice" ? <Choices {...props} /> : <Text {...props} />}
       {mayAnswer ? null : <p className="hint">{t("question.viewer")}</p>}
     </section>
@@ -50,6 +54,8 @@ function saysOnlyWhich({ reason, prompt, payload }: Interrupt): boolean {
 interface PartProps {
   interrupt: Interrupt;
   busy: boolean;
+  given: Given;
+  give: (change: Given) => void;
   answer: (given: Answer) => Promise<void>;
 }
 
@@ -66,17 +72,16 @@ function Expiry({ at }: { at: string | null }) {
   );
 }
 
-function Approval({ interrupt, busy, answer }: PartProps) {
+function Approval({ interrupt, busy, given, give, answer }: PartProps) {
   const { t } = useWords();
   const tool = typeof interrupt.payload["tool"] === "string" ? interrupt.payload["tool"] : "";
   const access = typeof interrupt.payload["access"] === "string" ? interrupt.payload["access"] : "";
   const description = typeof interrupt.payload["description"] === "string" ? interrupt.payload["description"] : "";
-  const given = asObject(interrupt.payload["args"]);
-  const [args, setArgs] = useState<JsonObject | null>(given); // null: what is typed is no JSON object
-  const [refusing, setRefusing] = useState(false);
-  const [reason, setReason] = useState("");
+  const asked = asObject(interrupt.payload["args"]);
+  const args = changedArgs(asked, given);
+  const { refusing = false, reason = "" } = given;
   const id = useId();
-  const changed = args !== null && JSON.stringify(args) !== JSON.stringify(given);
+  const changed = args !== null && JSON.stringify(args) !== JSON.stringify(asked);
   const refuse = (event: FormEvent) => {
     event.preventDefault();
     void answer({ approved: false, ...(reason.trim() && { reason: reason.trim() }) });
@@ -91,16 +96,16 @@ function Approval({ interrupt, busy, answer }: PartProps) {
         </p>
       ) : null}
       {description ? <p className="hint">{description}</p> : null}
-      <ArgsEditor args={given} schema={asObject(interrupt.payload["args_schema"])} disabled={busy} onChange={setArgs} />
+      <ArgsEditor args={asked} schema={asObject(interrupt.payload["args_schema"])} disabled={busy} given={given} onGive={give} />
       {refusing ? (
         <form onSubmit={refuse} className="refusal">
           <label htmlFor={id}>{t("question.why")}</label>
-          <textarea id={id} value={reason} maxLength={2000} rows={2} autoFocus onChange={(event) => setReason(event.target.value)} />
+          <textarea id={id} value={reason} maxLength={2000} rows={2} autoFocus onChange={(event) => give({ reason: event.target.value })} />
           <div className="buttons">
             <button type="submit" className="danger" disabled={busy}>
               {t("question.refuse")}
             </button>
-            <button type="button" onClick={() => setRefusing(false)}>
+            <button type="button" onClick={() => give({ refusing: false })}>
               {t("cancel")}
             </button>
           </div>
@@ -115,7 +120,7 @@ function Approval({ interrupt, busy, answer }: PartProps) {
           >
             {changed ? t("question.approve_changed") : t("question.approve")}
           </button>
-          <button type="button" disabled={busy} onClick={() => setRefusing(true)}>
+          <button type="button" disabled={busy} onClick={() => give({ refusing: true })}>
             {t("question.refuse")}…
           </button>
         </div>
@@ -139,9 +144,9 @@ function Choices({ interrupt, busy, answer }: PartProps) {
   );
 }
 
-function Text({ interrupt, busy, answer }: PartProps) {
+function Text({ interrupt, busy, given, give, answer }: PartProps) {
   const { t } = useWords();
-  const [text, setText] = useState("");
+  const { text = "" } = given;
   const id = useId();
   return (
     <form
@@ -153,7 +158,7 @@ function Text({ interrupt, busy, answer }: PartProps) {
       <label htmlFor={id} className="off-screen">
         {interrupt.prompt || t("question.your_answer")}
       </label>
-      <textarea id={id} rows={2} maxLength={10_000} value={text} placeholder={t("question.your_answer")} onChange={(event) => setText(event.target.value)} />
+      <textarea id={id} rows={2} maxLength={10_000} value={text} placeholder={t("question.your_answer")} onChange={(event) => give({ text: event.target.value })} />
       <div className="buttons">
         <button type="submit" className="primary" disabled={busy || !text.trim()}>
           {t("question.answer")}

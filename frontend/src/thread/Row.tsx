@@ -1,6 +1,7 @@
 /** One row of a thread, by its kind. */
 
 import { memo } from "react";
+import { useNow } from "../app/context";
 import type { Talk } from "../client";
 import { useWords } from "../i18n";
 import { dayName } from "../ui/format";
@@ -21,14 +22,9 @@ interface Props {
 
 export const Row = memo(
   function Row({ item, sessionId, talk }: Props) {
-    const { tag } = useWords();
     switch (item.kind) {
       case "day":
-        return (
-          <div className="day">
-            <span>{dayName(item.at, tag)}</span>
-          </div>
-        );
+        return <Day at={item.at} />;
       case "asked":
         return <Asked message={item.message} />;
       case "answer":
@@ -49,6 +45,19 @@ export const Row = memo(
   },
   (before, after) => before.talk === after.talk && sameItem(before.item, after.item),
 );
+
+const LOOK_EVERY_MS = 10_000;
+
+/** Its name changes at midnight, when nothing else here does. */
+function Day({ at }: { at: string }) {
+  const { tag } = useWords();
+  const now = useNow(LOOK_EVERY_MS);
+  return (
+    <div className="day">
+      <span>{dayName(at, tag, new Date(now))}</span>
+    </div>
+  );
+}
 
 /** Items are made anew each time; what they show is compared. */
 function sameItem(one: Item, other: Item): boolean {

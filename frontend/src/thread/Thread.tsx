@@ -5,6 +5,7 @@ import { useCallback, useEffect, useLayoutEffect, useMemo, useRef, useState } fr
 import { useTopic, useWorld } from "../app/context";
 import type { Opened } from "../client";
 import { useWords } from "../i18n";
+import { Boundary, BrokenPart } from "../ui/Boundary";
 import { Icon } from "../ui/Icon";
 import { Announcer } from "./Announcer";
 import { type Item, itemsOf } from "./items";
@@ -108,7 +109,9 @@ export function Thread({ opened, sessionId }: { opened: Opened; sessionId: strin
               className="row"
               style={{ transform: `translateY(${start}px)` }}
             >
-              <Row item={items[index]!} sessionId={sessionId} talk={talk} />
+              <Boundary broken={<BrokenPart />} of={items[index]}>
+                <Row item={items[index]!} sessionId={sessionId} talk={talk} />
+              </Boundary>
             </div>
           ))}
         </div>

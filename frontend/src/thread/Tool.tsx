@@ -30,7 +30,8 @@ function gist(args: Json): string {
 }
 
 export const Tool = memo(function Tool({ item }: { item: Extract<Item, { kind: "tool" }> }) {
-  const { t, tag } = useWords();
+  const words = useWords();
+  const { t } = words;
   const { message } = item;
   const call = message.data.tool_call;
   const agents = useAgents();
@@ -50,7 +51,7 @@ export const Tool = memo(function Tool({ item }: { item: Extract<Item, { kind: "
           <code>{call.tool}</code>
           <span className="gist">{gist(call.args)}</span>
           <span className={call.status === WORKING ? "status shimmer" : "status"}>{t(status)}</span>
-          {typeof call.duration_s === "number" ? <small>{seconds(call.duration_s, tag)}</small> : null}
+          {typeof call.duration_s === "number" ? <small>{seconds(call.duration_s, words)}</small> : null}
         </summary>
         <div className="tool-body">
           {args && args !== "{}" ? <Part title={t("tool.args")} text={args} /> : null}

@@ -1,6 +1,6 @@
 /** A window over the page: the browser's own, which keeps the focus inside and gives it back. */
 
-import { type ReactNode, useEffect, useId, useRef } from "react";
+import { type ReactNode, useId, useLayoutEffect, useRef } from "react";
 import { useWords } from "../i18n";
 import { Icon } from "./Icon";
 
@@ -14,7 +14,8 @@ export function Dialog({ title, onClose, children }: Props) {
   const { t } = useWords();
   const ref = useRef<HTMLDialogElement>(null);
   const id = useId();
-  useEffect(() => {
+  // In the layout's turn: a window that is closed after it left the page gives the focus to nobody.
+  useLayoutEffect(() => {
     const dialog = ref.current;
     if (dialog && !dialog.open) dialog.showModal();
     return () => dialog?.close();

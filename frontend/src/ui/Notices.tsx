@@ -1,10 +1,9 @@
 /** Short notices: what went wrong with something that was asked for. They are read out, and go by themselves. */
 
 import { createContext, type ReactNode, useCallback, useContext, useMemo, useState } from "react";
-import { Offline, Refused } from "../client";
 import { useWords } from "../i18n";
-import type { Key } from "../i18n";
 import { Icon } from "./Icon";
+import { useProblemText } from "./problems";
 
 interface Notice {
   id: number;
@@ -25,36 +24,6 @@ export function useNotices(): Board {
   const board = useContext(BoardContext);
   if (!board) throw new Error("There is no board around this.");
   return board;
-}
-
-/** Codes that the page has its own words for; the others come with the server's. */
-const TOLD: Record<string, Key> = {
-  not_found: "error.not_found",
-  not_allowed: "error.not_allowed",
-  session_closed: "error.session_closed",
-  busy: "error.busy",
-  conflict: "error.conflict",
-  already_resolved: "error.already_resolved",
-  expired: "error.expired",
-  rate_limited: "error.rate_limited",
-  too_many_waiting: "error.too_many_waiting",
-  quota_exceeded: "error.quota_exceeded",
-  unavailable: "error.unavailable",
-  internal: "error.internal",
-};
-
-export function useProblemText(): (problem: unknown) => string {
-  const { t } = useWords();
-  return useCallback(
-    (problem: unknown) => {
-      if (problem instanceof Offline) return t("error.offline");
-      const told = problem as { code?: string; message?: string };
-      const key = TOLD[told.code ?? ""];
-      if (key) return t(key);
-      return problem instanceof Refused || told.code ? (told.message ?? t("error.internal")) : t("error.internal");
-    },
-    [t],
-  );
 }
 
 export function Notices({ children }: { children: ReactNode }) {

@@ -1,5 +1,7 @@
 /** Times, numbers and money, in the reader's language. */
 
+import type { Words } from "../i18n";
+
 export function clock(at: string, tag: string): string {
   return new Intl.DateTimeFormat(tag, { hour: "2-digit", minute: "2-digit" }).format(new Date(at));
 }
@@ -34,10 +36,11 @@ export function money(usd: number, tag: string): string {
   return new Intl.NumberFormat(tag, { style: "currency", currency: "USD", minimumFractionDigits: 2, maximumFractionDigits: digits }).format(usd);
 }
 
-export function seconds(value: number, tag: string): string {
-  if (value >= 90) return `${number(Math.floor(value / 60), tag)} min ${number(Math.round(value % 60), tag)} s`;
-  if (value < 0.1) return `${Math.max(Math.round(value * 1000), 1)} ms`; // "0 s" would say that nothing was done
-  return `${new Intl.NumberFormat(tag, { maximumFractionDigits: value < 10 ? 1 : 0 }).format(value)} s`;
+export function seconds(value: number, { tag, t }: Words): string {
+  if (value >= 90) return t("took.minutes", { minutes: number(Math.floor(value / 60), tag), seconds: number(Math.floor(value % 60), tag) });
+  if (value < 0.1) return t("took.ms", { ms: Math.max(Math.round(value * 1000), 1) }); // "0 s" would say that nothing was done
+  const digits = { maximumFractionDigits: value < 10 ? 1 : 0 };
+  return t("took.seconds", { seconds: new Intl.NumberFormat(tag, digits).format(value) });
 }
 
 /** 4:05 of what is left. */

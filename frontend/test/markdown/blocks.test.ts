@@ -57,3 +57,42 @@ describe("a text that grows", () => {
     expect(blocks.of("Else.").map((block) => block.raw)).toEqual(["Else."]);
   });
 });
+
+describe("a text that nests without end", () => {
+  const LENGTH = 10_000; // what one message may have
+  const fill = (piece: string) => piece.repeat(LENGTH / piece.length);
+  it.each([">", "> ", "- ", "1. ", "> - ", "*", "~~a ~b "])("of %j is shown as it was written", (piece) => {
+    const text = piece === "*" ? `${fill("*").slice(0, 5000)}x${fill("*").slice(0, 4999)}` : fill(piece);
+    const full = piece.startsWith("~") ? fill(piece).slice(0, 5000) + "b~ c~~ ".repeat(700) : text;
+    const [block, ...more] = new Blocks().of(full);
+    expect(more).toEqual([]);
+    expect(block!.token).toMatchObject({ type: "paragraph", tokens: [{ type: "escape", text: full }] });
+  });
+
+  it("keeps its lines, and is Markdown again when it is another one", () => {
+    const blocks = new Blocks();
+    const [block] = blocks.of(`one\n${fill(">")}\ntwo`);
+    expect((block!.token as { tokens: { type: string }[] }).tokens.map(({ type }) => type)).toEqual(["escape", "br", "escape", "br", "escape"]);
+    expect(blocks.of("# T\n\nx").map(({ token }) => token.type)).toEqual(["heading", "paragraph"]);
+  });
+
+  it("looks the same whether it came at once or in pieces", () => {
+    const text = `# T\n\na\n\nb\n\n${">".repeat(150)} x\n\nthe end`;
+    const growing = new Blocks();
+    for (let end = 1; end < text.length; end += 3) growing.of(text.slice(0, end));
+    expect(growing.of(text)).toEqual(new Blocks().of(text));
+  });
+
+  it("is plain also where it is in a table", () => {
+    const cell = "~~a ~b ".repeat(300) + "b~ c~~ ".repeat(300);
+    expect(new Blocks().of(`| a |\n|---|\n| ${cell} |`).map(({ token }) => token.type)).toEqual(["paragraph"]);
+  });
+
+  it("is Markdown as deep as anybody writes", () => {
+    const of = (text: string) => new Blocks().of(text).map(({ token }) => token.type);
+    expect(of(`${">".repeat(60)} x`)).toEqual(["blockquote"]);
+    expect(of(`${"- ".repeat(60)}x`)).toEqual(["list"]);
+    expect(of("-".repeat(300))).toEqual(["hr"]);
+    expect(of("| a | b |\n|---|---|\n| *1* | 2 |")).toEqual(["table"]);
+  });
+});

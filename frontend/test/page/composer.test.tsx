@@ -4,7 +4,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { Composer } from "../../src/composer/Composer";
 import { mentionAt } from "../../src/composer/Mentions";
 import type { Run, Session } from "../../src/client";
-import { Stage } from "./draw";
+import { AGENTS, Stage } from "./draw";
 
 const SESSION = { session_id: "s", status: "waiting", agent: "assistant", my_role: "owner" } as Session;
 const RUN = { run_id: "r", status: "running" } as Run;
@@ -15,7 +15,7 @@ const onEditLast = vi.fn();
 
 async function composer(session: Session | null = SESSION, running?: Run): Promise<Stage> {
   return stage.draw(
-    <Composer sessionId={session?.session_id ?? null} session={session} running={running} onSend={onSend} onEditLast={onEditLast} />,
+    <Composer sessionId={session?.session_id ?? null} session={session} running={running} agent="" onAgent={() => undefined} busy={false} onSend={onSend} onEditLast={onEditLast} />,
   );
 }
 
@@ -32,7 +32,7 @@ describe("Enter", () => {
     await composer();
     await stage.type(FIELD, "  Hello  ");
     await stage.press(FIELD, "Enter");
-    expect(onSend).toHaveBeenCalledExactlyOnceWith("Hello", {}, "assistant");
+    expect(onSend).toHaveBeenCalledExactlyOnceWith("Hello", {});
     expect(stage.find<HTMLTextAreaElement>(FIELD).value).toBe("");
   });
 
@@ -85,12 +85,9 @@ describe("an archived chat", () => {
 });
 
 describe("a draft", () => {
-  it("is there again, in its own chat alone", async () => {
-    vi.useFakeTimers();
+  it("is there again, in its own chat alone, however soon one left", async () => {
     await composer();
     await stage.type(FIELD, "Half a thought");
-    vi.advanceTimersByTime(300);
-    vi.useRealTimers();
     await stage.leave();
     stage = new Stage();
     await composer();
@@ -120,7 +117,7 @@ describe("while an answer is written", () => {
     const join = [...stage.element.querySelectorAll<HTMLElement>("[role=menuitem]")].find((one) => one.textContent!.startsWith("Join in"))!;
     await stage.press("[role=menu]", "ArrowDown");
     await act(async () => join.click());
-    expect(onSend).toHaveBeenCalledExactlyOnceWith("Now!", { on_busy: "join" }, "assistant");
+    expect(onSend).toHaveBeenCalledExactlyOnceWith("Now!", { on_busy: "join" });
   });
 
   it("an arrow up in an empty field edits what waits last", async () => {
@@ -145,7 +142,9 @@ describe("typing", () => {
 
 describe("@", () => {
   it.each([
-    ["@su", 3, "su"], ["hi @", 4, ""], ["hi\n@a b", 5, "a"], ["mail@x", 6, null], ["@a b", 4, null], ["(@a", 3, null],
+    ["@su", 3, "su"], ["hi @", 4, ""], ["hi\n@a b", 5, "a"], ["mail@x", 6, null], ["@a b", 4, null], ["(@a", 3, "a"],
+    ["请@支", 3, "支"], ["请@support", 9, "support"], ["＠客", 2, "客"], ["好，＠", 3, ""], ["かな@s", 4, "s"], ["é@s", 3, null],
+    ["1@s", 3, null], ["x/@s", 4, null], ["`@s", 3, null], ["@@s", 3, null], ["@s.o", 4, null],
   ])("%j at %d begins %j", (text, caret, begun) => {
     expect(mentionAt(text as string, caret as number)?.begun ?? null).toBe(begun);
   });
@@ -158,6 +157,21 @@ describe("@", () => {
     expect(await stage.press(FIELD, "Enter")).toBe(true);
     expect(stage.find<HTMLTextAreaElement>(FIELD).value).toBe("@support ");
     expect(onSend).not.toHaveBeenCalled();
+  });
+
+  it("puts a name that the server reads into a sentence of Chinese", async () => {
+    await composer();
+    await stage.type(FIELD, "请＠sup");
+    await stage.press(FIELD, "Tab");
+    expect(stage.find<HTMLTextAreaElement>(FIELD).value).toBe("请@support ");
+  });
+
+  it("finds an agent by its title in Chinese", async () => {
+    AGENTS[1]!.title = "客户支持";
+    await composer();
+    await stage.type(FIELD, "请@客户");
+    expect([...stage.element.querySelectorAll("[role=option]")].map((one) => one.textContent)).toEqual([expect.stringContaining("@support")]);
+    AGENTS[1]!.title = "support";
   });
 
   it("leaves off with Escape", async () => {

@@ -5,6 +5,7 @@ import { createRoot } from "react-dom/client";
 import { readBoot } from "../../src/app/boot";
 import { AgentsContext, type World, WorldContext } from "../../src/app/context";
 import { type Agent, Chat } from "../../src/client";
+import { type Language, wordsOf, WordsContext } from "../../src/i18n";
 import { Notices } from "../../src/ui/Notices";
 import { FakeServer } from "../client/server";
 
@@ -26,13 +27,16 @@ export class Stage {
   readonly element = document.createElement("div");
   private readonly root = createRoot(document.body.appendChild(this.element));
 
-  async draw(what: ReactNode): Promise<this> {
+  async draw(what: ReactNode, language: Language = "en"): Promise<this> {
+    const words = wordsOf(language);
     await act(async () =>
       this.root.render(
         <WorldContext.Provider value={this.world}>
-          <AgentsContext.Provider value={AGENTS}>
-            <Notices>{what}</Notices>
-          </AgentsContext.Provider>
+          <WordsContext.Provider value={words}>
+            <AgentsContext.Provider value={AGENTS}>
+              <Notices>{what}</Notices>
+            </AgentsContext.Provider>
+          </WordsContext.Provider>
         </WorldContext.Provider>,
       ),
     );

@@ -3,6 +3,7 @@ import type { Message, Session } from "../../src/client";
 import { asJson, asMarkdown, fileName } from "../../src/panel/export";
 import { countdown, dayName, seconds } from "../../src/ui/format";
 import { sessionOf } from "../../src/app/route";
+import { wordsOf } from "../../src/i18n";
 
 const session = { session_id: "s-1", title: "Plans / 计划: <now>" } as Session;
 const said = (name: string, content: string, more: object = {}) =>
@@ -44,9 +45,14 @@ describe("times", () => {
   ])("%s is %s", (at, name) => expect(dayName(at.toISOString(), "en", now)).toBe(name));
 
   it("are never none", () => {
-    expect([0, 0.0042, 0.12, 4.26, 42.4, 130].map((took) => seconds(took, "en"))).toEqual([
+    expect([0, 0.0042, 0.12, 4.26, 42.4, 130].map((took) => seconds(took, wordsOf("en")))).toEqual([
       "1 ms", "4 ms", "0.1 s", "4.3 s", "42 s", "2 min 10 s",
     ]);
+    expect(seconds(119.6, wordsOf("en"))).toBe("1 min 59 s");
+  });
+
+  it("are told in Chinese too", () => {
+    expect([0.004, 4.26, 130].map((took) => seconds(took, wordsOf("zh")))).toEqual(["4 毫秒", "4.3 秒", "2 分 10 秒"]);
   });
 
   it("count down to nothing", () => {

@@ -69,6 +69,59 @@ describe("an approval", () => {
   });
 });
 
+describe("what was typed into a card", () => {
+  const away = () => stage.draw(<p>Something else is in sight.</p>);
+
+  it("is there again, and is what is approved, after the card was scrolled out of sight", async () => {
+    const asked = approval({ order: "1001", amount: 100 });
+    await stage.draw(<Question interrupt={asked} />);
+    await stage.type("input[type=number]", "10");
+    await away();
+    await stage.draw(<Question interrupt={asked} />);
+    expect(stage.find<HTMLInputElement>("input[type=number]").value).toBe("10");
+    await stage.click("Approve with changes");
+    expect(answers()).toEqual([{ approved: true, args: { order: "1001", amount: 10 } }]);
+  });
+
+  it("is there again as JSON, also while it cannot be read", async () => {
+    const asked = approval({ items: [1] });
+    await stage.draw(<Question interrupt={asked} />);
+    await stage.type("textarea", '{"items": [');
+    await away();
+    await stage.draw(<Question interrupt={asked} />);
+    expect(stage.find<HTMLTextAreaElement>("textarea").value).toBe('{"items": [');
+    expect(stage.find<HTMLButtonElement>("button.primary").disabled).toBe(true);
+  });
+
+  it("is the same in the thread and in the inbox, and is of one question alone", async () => {
+    const one = asks({ reason: "question" });
+    await stage.draw(
+      <>
+        <Question interrupt={one} />
+        <Question interrupt={one} compact />
+        <Question interrupt={asks({ reason: "question", interrupt_id: "other" })} />
+      </>,
+    );
+    await stage.type("textarea", "Green");
+    expect([...stage.element.querySelectorAll("textarea")].map((field) => field.value)).toEqual(["Green", "Green", ""]);
+  });
+
+  it("stays, with the reason of a refusal, where the answer did not arrive", async () => {
+    stage.server.answer = (command, socket) => socket.refuse(command, "unavailable", { temporary: true });
+    const asked = approval({});
+    await stage.draw(<Question interrupt={asked} />);
+    await stage.click("Refuse…");
+    await stage.type("textarea", "Too much");
+    await stage.click("Refuse");
+    await away();
+    await stage.draw(<Question interrupt={asked} />);
+    expect(stage.find<HTMLTextAreaElement>("textarea").value).toBe("Too much");
+    stage.server.answer = (command, socket) => socket.ok(command);
+    await stage.click("Refuse");
+    expect(answers().at(-1)).toEqual({ approved: false, reason: "Too much" });
+  });
+});
+
 describe("a question", () => {
   it("is answered with a text", async () => {
     await stage.draw(<Question interrupt={asks({ reason: "question", prompt: "Which colour?" })} />);
