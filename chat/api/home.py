@@ -17,7 +17,7 @@ from django.views.decorators.http import require_safe
 
 from chat.api.built import built
 from chat.api.sign_in import ChangePassword, SignIn
-from chat.models import User
+from chat.models import Agent, User
 from chat.protocol.commands import CONTENT_MAX
 
 sign_in = SignIn.as_view()
@@ -53,6 +53,7 @@ def boot(request: HttpRequest) -> dict[str, Any]:
         "language_cookie": settings.LANGUAGE_COOKIE_NAME,
         "theme_cookie": THEME_COOKIE,
         "csrf_cookie": settings.CSRF_COOKIE_NAME,
+        "default_agent": Agent.DEFAULT,
         "default_llm": settings.CHAT_LLM,
         "llms": list(dict.fromkeys([settings.CHAT_LLM, *settings.CHAT_LLMS])) if settings.CHAT_LLMS else [],
         "max_content": CONTENT_MAX,

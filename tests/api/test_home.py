@@ -90,6 +90,7 @@ def test_the_page_is_told_what_it_needs_before_its_first_request(browser: Client
         "language_cookie": "chat_language",
         "theme_cookie": "chat_theme",
         "csrf_cookie": "csrftoken",
+        "default_agent": "assistant",
         "default_llm": "demo",
         "llms": ["demo", "openai:big"],
         "max_content": 10_000,

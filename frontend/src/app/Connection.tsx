@@ -29,6 +29,17 @@ export function ConnectionBanner() {
     return () => clearTimeout(timer);
   }, [away]);
   if (!away || !(shown || final)) return null;
+  if (chat.connection.over) {
+    return (
+      <div className="banner" role="alert">
+        <Icon name="warn" />
+        <span>{t("connection.other_user")}</span>
+        <button type="button" onClick={() => location.reload()}>
+          {t("broken.reload")}
+        </button>
+      </div>
+    );
+  }
   if (status === "signed_out") {
     const back = `${boot.sign_in_url}?next=${encodeURIComponent(pathOf(sessionOf(location.pathname)))}`;
     return (

@@ -23,6 +23,7 @@ export function newWorld(boot: Boot): World {
   const userId = boot.user?.user_id ?? "";
   const chat = new Chat({
     csrf: () => cookie(boot.csrf_cookie),
+    ...(userId && { userId }),
     ...(storageWorks() && { keeper: storageKeeper(localStorage, outboxPrefix(userId)) }),
   });
   return { boot, chat, userId };

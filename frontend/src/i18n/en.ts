@@ -67,6 +67,7 @@ export const en = {
 
   thread: "Conversation",
   "thread.to_end": "Go to the latest message",
+  "thread.older_failed": "Earlier messages could not be loaded.",
   said: "{name} said",
   notice: "Notice",
   "notice.error": "Error",
@@ -183,6 +184,7 @@ export const en = {
   "connection.now": "Reconnect",
   "connection.signed_out": "You are not signed in any more.",
   "connection.sign_in": "Sign in",
+  "connection.other_user": "Somebody else has signed in with this browser. Nothing is sent from here any more.",
   "connection.refused": "This page's address is not allowed to connect. Ask whoever runs the server (CHAT_ORIGINS).",
 
   "theme.system": "Theme as the system",

@@ -69,6 +69,7 @@ export const zh: Catalogue = {
 
   thread: "对话",
   "thread.to_end": "跳到最新消息",
+  "thread.older_failed": "更早的消息加载失败。",
   said: "{name}说",
   notice: "提示",
   "notice.error": "错误",
@@ -185,6 +186,7 @@ export const zh: Catalogue = {
   "connection.now": "重新连接",
   "connection.signed_out": "你已退出登录。",
   "connection.sign_in": "登录",
+  "connection.other_user": "此浏览器已由他人登录，此处不会再发送任何内容。",
   "connection.refused": "此页面的地址不允许连接，请联系服务器管理员（CHAT_ORIGINS）。",
 
   "theme.system": "跟随系统主题",

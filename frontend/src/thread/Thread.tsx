@@ -99,7 +99,9 @@ export function Thread({ opened, sessionId }: { opened: Opened; sessionId: strin
     <div className="thread">
       <h2 className="off-screen">{t("thread")}</h2>
       <div className="scroller" ref={scroller} onScroll={onScroll} tabIndex={0} role="log" aria-live="off" aria-label={t("thread")}>
-        {opened.loadingOlder ? <div className="loading-older">{t("loading")}</div> : null}
+        {opened.loadingOlder || opened.olderFailed ? (
+          <div className="loading-older">{t(opened.loadingOlder ? "loading" : "thread.older_failed")}</div>
+        ) : null}
         <div className="rows" style={{ height: virtual.getTotalSize() }}>
           {virtual.getVirtualItems().map(({ index, key, start }) => (
             <div

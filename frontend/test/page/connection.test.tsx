@@ -26,3 +26,15 @@ describe("a connection that is lost", () => {
     expect(stage.find("[role=status].banner").textContent).toContain(told);
   });
 });
+
+describe("a page of somebody who has left", () => {
+  it("says that another person is signed in, and offers theirs", async () => {
+    await stage.draw(<ConnectionBanner />);
+    await stage.online();
+    await act(async () => stage.server.socket.lose(4412));
+    await act(async () => stage.chat.start());
+    await act(async () => stage.server.socket.hello(20, "ben"));
+    expect(stage.find("[role=alert].banner").textContent).toContain("Somebody else has signed in");
+    expect(stage.button("Load again")).toBeTruthy();
+  });
+});
