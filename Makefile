@@ -31,14 +31,15 @@ run: $(RUN_SET)
 	@$(PAGE) build
 	@exec $(PY) -m chatproject.launch --parent $$PPID
 
-# Three processes at once, since half of the tests wait for others. The second run: what is in one process on Postgres too, and what SQLite cannot show.
+# Three processes at once: those with servers of their own often wait. The second run: what is in one process on
+# Postgres too, and what SQLite cannot show.
 IN_ONE = tests/admin tests/api tests/chat tests/workers
 APART = tests/chat/test_hostile.py tests/chat/test_servers.py tests/workers/llm tests/workers/modes
 ON_POSTGRES = --database=postgres $(IN_ONE) $(APART:%=--ignore=%)
 test: $(DEV_SET)
 	@$(PAGE) build
 	$(PY) -m pytest $(or $(ARGS),-n 3)
-	$(if $(ARGS),,$(PY) -m pytest -n 3 $(ON_POSTGRES))
+	$(if $(ARGS),,$(PY) -m pytest -n 2 $(ON_POSTGRES))
 	$(if $(ARGS),,$(PAGE) test)
 	$(if $(ARGS),,$(IN_BROWSER))
 

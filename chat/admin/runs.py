@@ -76,7 +76,7 @@ class Runs(ReadOnly):
     search_help_text = "Id of run, session or question; user"
     fields = (
         ("id", "in_session", "status", "user"),
-        ("agent", "llm", "attempt", "crashes"),
+        ("agent", "chosen_llm", "llm", "attempt", "crashes"),
         ("queued_at", "started_at", "interrupted_at", "ended_at"),
         ("waited", "worked", "input_tokens", "output_tokens", "cost_usd"),
         ("on_worker", "position", "slot", "retry_of"),

@@ -62,6 +62,7 @@ def test_the_chats_policy_is_the_strictest_that_it_lives_with(pages: dict[str, A
         "img-src 'self' data: blob:",
         "connect-src 'self' ws://testserver",
         "font-src 'self'",
+        "frame-src 'self'",
         "require-trusted-types-for 'script'",
     ):
         assert f"; {rule};" in policy

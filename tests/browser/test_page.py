@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, ClassVar
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -223,6 +227,61 @@ def test_nothing_in_a_message_is_fetched_or_run(visit: Visit) -> None:
         assert (link.get_attribute("href") or "").startswith("https://elsewhere.example/")
         assert set((link.get_attribute("rel") or "").split()) >= {"noopener", "noreferrer"}
         assert link.get_attribute("target") == "_blank"
+
+
+class Pictures(BaseHTTPRequestHandler):
+    """Servers of others: each gives a picture, or sends the browser on to the address that it is asked with."""
+
+    asked: ClassVar[set[tuple[str, str, str | None, str | None]]] = set()
+
+    def do_GET(self) -> None:
+        self.asked.add((self.headers["Host"], self.path, self.headers["Referer"], self.headers["Cookie"]))
+        if self.path.startswith("/away?"):
+            self.send_response(302)
+            self.send_header("Location", self.path.removeprefix("/away?"))
+            self.end_headers()
+        else:
+            self.send_response(200)
+            self.send_header("Content-Type", "image/svg+xml")
+            self.end_headers()
+            self.wfile.write(b'<svg xmlns="http://www.w3.org/2000/svg" width="40" height="30"/>')
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def hosts() -> Iterator[list[str]]:
+    Pictures.asked.clear()
+    servers = [ThreadingHTTPServer(("127.0.0.1", 0), Pictures) for _ in range(2)]
+    for server in servers:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield [f"localhost:{server.server_port}" for server in servers]
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+def test_a_picture_from_elsewhere_is_loaded_when_one_asks_for_it_and_from_there_alone(
+    visit: Visit, hosts: list[str]
+) -> None:
+    shown, third = hosts
+    ada = visit("ada")
+    ada.say(f"![a chart](http://{shown}/chart?a=1&b=2) ![a trap](http://{shown}/away?http://{third}/)")
+    chart = ada.said_by_me.locator(".no-picture").filter(has_text="a chart")
+    expect(chart).to_contain_text(shown)
+    assert not Pictures.asked
+    chart.get_by_role("button", name="Load").click()
+    picture = ada.said_by_me.frame_locator("iframe[title='a chart']").locator("img")
+    expect(picture).to_have_js_property("naturalWidth", 40)
+    ada.said_by_me.get_by_role("button", name="Load").click()
+    deadline = time.monotonic() + 15
+    while len(Pictures.asked) < 2 and time.monotonic() < deadline:
+        ada.page.wait_for_timeout(50)
+    ada.page.wait_for_timeout(500)  # for what must not come
+    wanted = {"/chart?a=1&b=2", f"/away?http://{third}/"}
+    assert Pictures.asked == {(shown, path, None, None) for path in wanted}
+    visit.watches[0].problems.clear()  # it counts what is asked of others, also what the policy stops
 
 
 BREACHES = """async () => {

@@ -91,7 +91,8 @@ export const en = {
   "code.plain": "text",
   "code.copy": "Copy code",
   "picture.none": "Picture",
-  "picture.open": "not loaded · open at {host}",
+  "picture.load": "Load",
+  "picture.open": "or open at {host}",
 
   "unsent.sending": "Sending…",
   "unsent.waiting": "Will be sent when you are connected again",

@@ -93,7 +93,8 @@ export const zh: Catalogue = {
   "code.plain": "文本",
   "code.copy": "复制代码",
   "picture.none": "图片",
-  "picture.open": "未加载 · 在 {host} 打开",
+  "picture.load": "加载",
+  "picture.open": "或在 {host} 打开",
 
   "unsent.sending": "发送中…",
   "unsent.waiting": "恢复连接后发送",

@@ -21,6 +21,10 @@ export class Drawn {
     return this;
   }
 
+  click(selector: string): void {
+    act(() => this.element.querySelector<HTMLElement>(selector)!.click());
+  }
+
   get html(): string {
     return this.element.innerHTML;
   }

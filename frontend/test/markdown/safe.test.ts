@@ -96,6 +96,22 @@ describe("a picture from elsewhere", () => {
     expect(drawn.element.textContent).toContain("pictures.example");
   });
 
+  it("is loaded on a click, in a frame of ours that may run nothing", () => {
+    const drawn = new Drawn("![a chart](https://pictures.example/a.png?x=1&y=%22)");
+    drawn.click("button");
+    const [frame] = drawn.all("iframe");
+    expect(frame!.getAttribute("src")).toBe(`/picture/?address=${encodeURIComponent("https://pictures.example/a.png?x=1&y=%22")}`);
+    expect([frame!.getAttribute("sandbox"), frame!.getAttribute("referrerpolicy")]).toEqual(["", "no-referrer"]);
+    expect(drawn.all("img, a")).toEqual([]);
+  });
+
+  it("is asked about again when its address has grown", () => {
+    const drawn = new Drawn("![a](https://pictures.example/a)");
+    drawn.click("button");
+    drawn.write("![a](https://pictures.example/abc)", false);
+    expect(drawn.all("iframe")).toEqual([]);
+  });
+
   it("is there when it is in the text itself", () => {
     const drawn = new Drawn("![dot](data:image/png;base64,iVBORw0KGgo=)");
     expect(drawn.all("img").length).toBe(1);

@@ -56,7 +56,7 @@ describe("a waiting message that is changed", () => {
     expect(stage.find("[role=alert]").textContent).toContain("Its turn has come");
     await stage.click("Send as a new message");
     expect(edited()).toEqual([]);
-    expect(stage.chat.outbox.items.map(({ content }) => content)).toEqual(["Changed"]);
+    expect(stage.server.socket.heard("message.send").map(({ data }) => data["content"])).toEqual(["Changed"]);
     expect(onEdit).toHaveBeenCalledExactlyOnceWith(null);
   });
 

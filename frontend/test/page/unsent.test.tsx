@@ -14,8 +14,9 @@ afterEach(() => stage.leave());
 
 /** A message of the outbox, and how its last try ended. */
 async function unsent(problem: object | null): Promise<void> {
-  await act(async () => void stage.chat.say("s", "Hello"));
-  await stage.draw(<UnsentMessage unsent={{ ...stage.chat.outbox.items[0]!, problem } as Unsent} />);
+  let said: Unsent;
+  await act(async () => void (said = stage.chat.say("s", "Hello"))); // it may be sent, and gone from there, at once
+  await stage.draw(<UnsentMessage unsent={{ ...said!, problem } as Unsent} />);
 }
 
 describe("a message on its way", () => {
