@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 def llms_of(run: Run) -> list[str]:
     """The LLMs that a run may be answered by, in their order."""
     fallbacks = settings.CHAT_FALLBACKS if run.agent.fallbacks is None else run.agent.fallbacks
-    return [run.choice or run.agent.llm or settings.CHAT_LLM, *fallbacks]
+    return [run.first_llm or run.agent.llm or settings.CHAT_LLM, *fallbacks]
 
 
 def seconds_of(run: Run) -> float:

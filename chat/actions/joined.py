@@ -69,8 +69,8 @@ def carry_on(log: Log, ended: Run, unread: Sequence[Message]) -> Run | None:
         message=question,
         user_id=question.user_id or ended.user_id,
         agent_id=ended.agent_id,
-        llm=ended.choice,
-        chosen_llm=ended.choice,
+        llm=ended.first_llm,
+        chosen_llm=ended.first_llm,
         queued_at=log.now,
     )
     for message in messages:

@@ -185,7 +185,7 @@ def _tell(log: Log, message: Message) -> None:
 
 def _is_meant_for(run: Run, agent: str | None, llm: str | None) -> bool:
     """Whether a run can read a message: one that asks for another agent or LLM is not answered by this one."""
-    return agent in {None, run.agent_id} and llm in {None, run.choice}
+    return agent in {None, run.agent_id} and llm in {None, run.first_llm}
 
 
 def _is_still(run: Run, shown: Shown | None) -> bool:

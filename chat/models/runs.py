@@ -99,7 +99,7 @@ class Run(models.Model):
         return f"{self.id} {self.status}"
 
     @property
-    def choice(self) -> str:
+    def first_llm(self) -> str:
         """The LLM that each attempt asks first, whatever another one fell back to; empty: its agent's."""
         return self.llm if self.chosen_llm is None else self.chosen_llm
 
