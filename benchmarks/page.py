@@ -43,7 +43,7 @@ OURS, CHAINLIT = "ours", "Chainlit"
 
 COUNT = """
 window.counted = []
-const count = (at) => { counted.push(at); if (counted) requestAnimationFrame(count) }
+const count = (at) => { counted.push(at); requestAnimationFrame(count) }
 requestAnimationFrame(count)
 """
 # As a wheel that is turned without a pause: 3,000 pixels a second.
