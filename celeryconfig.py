@@ -1,4 +1,4 @@
-"""Celery's settings. The Run row is the queue of record: a message carries an id and may be lost at any time."""
+"""Celery's settings. The Run row is the queue of record: a message carries ids and may be lost at any time."""
 
 from django.conf import settings
 
@@ -33,7 +33,7 @@ worker_cancel_long_running_tasks_on_connection_loss = False
 broker_connection_retry_on_startup = True
 broker_connection_max_retries = None
 broker_pool_limit = 4
-# Without these a doorbell to a dead or silent Redis holds its thread for seconds to minutes.
+# For whoever listens, and for beat; doorbells are pushed by the outbox, which waits for less.
 broker_transport_options = {
     "socket_timeout": 10,  # above the one second of a blocking pop
     "socket_connect_timeout": 1,

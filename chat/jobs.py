@@ -3,9 +3,12 @@
 from chat import stream
 
 
-def run_agent(run_id: object) -> None:
-    """Ring for a session: whoever hears it claims its oldest claimable run, whatever run is named."""
-    stream.ring("run_agent", str(run_id))
+def run_agent(run_id: object, session_id: object = None) -> None:
+    """Ring for a session: whoever hears it claims its oldest claimable run, whatever run is named.
+
+    Without the session's id, whoever hears it has to ask for that first.
+    """
+    stream.ring("run_agent", *(str(one) for one in (run_id, session_id) if one))
 
 
 def summarise_session(session_id: object) -> None:

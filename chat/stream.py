@@ -4,19 +4,25 @@ Publishing follows a commit and may fail: the database holds what was said, and 
 something. So it never delays or breaks the action that caused it: one thread a process takes it from a bounded queue.
 """
 
+import asyncio
+import base64
+import json
 import logging
 import threading
 import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from functools import cache, partial
 from typing import Any
+from uuid import uuid4
 
 import redis
 from celery import current_app
 from channels.layers import get_channel_layer
 from channels_redis.utils import _consistent_hash
 from django.conf import settings
+from kombu import Connection
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
@@ -31,7 +37,7 @@ DELTAS = MESSAGE, REASONING = "message.delta", "reasoning.delta"
 DRAFT_TTL_MS = 15 * 60 * 1000
 OUTBOX_MAX = 20_000
 BREAK_S = 1.0  # how long Redis is left alone after it failed
-BROKER = -1  # has a breaker as each shard has one
+BROKER = "broker"  # in place of a group: where doorbells hang
 
 Pipeline = Any  # redis-py's, sync or async
 
@@ -68,14 +74,30 @@ def shard_of(group: str) -> int:
     return int(_consistent_hash(channel_of(group), len(settings.CHAT_REDIS_SHARDS)))
 
 
+def _shard_for(group: str) -> int:
+    return _shard_of_broker() if group == BROKER else shard_of(group)
+
+
+def _shard_of_broker() -> int:
+    """Mostly the broker is one of the shards, and a doorbell travels with what is published; else it is one more."""
+    shards: list[str] = settings.CHAT_REDIS_SHARDS
+    return shards.index(settings.REDIS_URL) if settings.REDIS_URL in shards else len(shards)
+
+
+def _url_of(shard: int) -> str:
+    url: str = [*settings.CHAT_REDIS_SHARDS, settings.REDIS_URL][shard]
+    return url
+
+
 @cache
 def client(shard: int) -> redis.Redis:
     """For threads. Small time-outs: the defaults would block for seconds when Redis is away."""
     return redis.Redis.from_url(
-        settings.CHAT_REDIS_SHARDS[shard],
+        _url_of(shard),
         socket_timeout=0.5,
         socket_connect_timeout=0.3,
-        retry=Retry(NoBackoff(), 1),
+        # Once more where a pooled connection had died, and not where Redis did not answer in time.
+        retry=Retry(NoBackoff(), 1, (redis.ConnectionError,)),
         health_check_interval=15,
     )
 
@@ -84,10 +106,9 @@ def client(shard: int) -> redis.Redis:
 def impatient(shard: int) -> redis.Redis:
     """For what somebody waits for: it answers at once or not at all."""
     return redis.Redis.from_url(
-        settings.CHAT_REDIS_SHARDS[shard],
+        _url_of(shard),
         socket_timeout=0.1,
         socket_connect_timeout=0.1,
-        # Once more where a pooled connection had died, and not where Redis did not answer in time.
         retry=Retry(NoBackoff(), 1, (redis.ConnectionError,)),
     )
 
@@ -144,7 +165,7 @@ class Outbox:
     """Sends what commits caused, in their order, from one thread; drops what is a shard's while that one is away."""
 
     def __init__(self) -> None:
-        self._items: deque[tuple[str | None, Callable[[Pipeline], None]]] = deque(maxlen=OUTBOX_MAX)
+        self._items: deque[tuple[str | None, Callable[[Pipeline], None]]] = deque()
         self._wake = threading.Event()
         self._start = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -153,7 +174,7 @@ class Outbox:
 
     @property
     def is_broken(self) -> bool:
-        """Whether any shard, or the broker, did not answer just now."""
+        """Whether any shard did not answer just now."""
         return any(self.is_away(shard) for shard in tuple(self._broken_until))
 
     def is_away(self, shard: int) -> bool:
@@ -170,6 +191,8 @@ class Outbox:
     def put(self, group: str | None, item: Callable[[Pipeline], None]) -> None:
         """A group's commands go to its shard in one pipeline; without a group the item is called after them."""
         self._items.append((group, item))
+        if len(self._items) > OUTBOX_MAX:
+            self._drop_oldest()
         if self._thread is None:
             with self._start:
                 if self._thread is None:
@@ -182,6 +205,34 @@ class Outbox:
         done = threading.Event()
         self.put(None, lambda _: done.set())
         return done.wait(timeout_s)
+
+    def flushing(self, timeout_s: float) -> asyncio.Future[None]:
+        """The same for an event loop: done when what was put before is out, or when the time is over."""
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[None] = loop.create_future()
+
+        def end() -> None:
+            timer.cancel()
+            if not done.done():
+                done.set_result(None)
+
+        def told(_: Pipeline) -> None:
+            with suppress(RuntimeError):  # the loop has ended meanwhile
+                loop.call_soon_threadsafe(end)
+
+        timer = loop.call_later(timeout_s, end)
+        self.put(None, told)
+        return done
+
+    def _drop_oldest(self) -> None:
+        with suppress(IndexError):  # it was just taken
+            group, _ = self._items.popleft()
+            if group is not None:
+                self._miss(group)
+
+    def _miss(self, *groups: str) -> None:
+        metrics.OUTBOX_DROPPED.n += len(groups)
+        self._missed.update(group for group in groups if group != BROKER)  # a lost doorbell is found by the sweep
 
     def _work(self) -> None:
         while True:
@@ -200,13 +251,15 @@ class Outbox:
             if group is None:
                 afterwards.append(item)
             else:
-                shards[shard_of(group)].append((group, item))
-        for shard, items in shards.items():
+                shards[_shard_for(group)].append((group, item))
+        for shard, items in sorted(shards.items()):  # a broker of its own comes last
             if not self._guarded(shard, partial(self._pipeline, shard, [item for _, item in items])):
-                self._missed |= {group for group, _ in items}
-                metrics.OUTBOX_DROPPED.n += len(items)
+                self._miss(*(group for group, _ in items))
         for item in afterwards:
-            self._guarded(BROKER, partial(item, None), always=True)
+            try:
+                item(None)
+            except Exception:  # the thread must live
+                log.exception("what was to follow a publishing failed")
 
     def _admit(self) -> None:
         """Redis is back: whoever listens to a group that missed something is asked to look at the table.
@@ -215,7 +268,7 @@ class Outbox:
         """
         message = layer().serialize({"type": "look"})
         shards: dict[int, list[str]] = defaultdict(list)
-        for group in self._missed:
+        for group in tuple(self._missed):
             shards[shard_of(group)].append(group)
         for shard, groups in shards.items():
             items = [partial(_publish_to, channel_of(group), message) for group in groups]
@@ -224,14 +277,14 @@ class Outbox:
 
     def _pipeline(self, shard: int, items: Iterable[Callable[[Pipeline], None]]) -> None:
         # One that failed is tried again with little patience: the others' frames wait behind it.
-        patient = shard not in self._broken_until or len(settings.CHAT_REDIS_SHARDS) == 1
+        patient = shard not in self._broken_until or settings.CHAT_REDIS_SHARDS == [settings.REDIS_URL]
         pipe = (client if patient else impatient)(shard).pipeline(transaction=False)
         for item in items:
             item(pipe)
         pipe.execute()
 
-    def _guarded(self, shard: int, call: Callable[[], None], *, always: bool = False) -> bool:
-        if self.is_away(shard) and not always:
+    def _guarded(self, shard: int, call: Callable[[], None]) -> bool:
+        if self.is_away(shard):
             return False
         try:
             call()
@@ -330,10 +383,31 @@ def peek(session_id: object, message_ids: list[str]) -> dict[str, str] | None:
 
 def ring(task: str, *args: str) -> None:
     """A doorbell: enqueue a task by name. Lost ones are found by the sweep."""
+    queue, made = _bell(task)
+    task_id = str(uuid4())
+    message = {
+        **made,
+        "body": _body(args),
+        "headers": {**made["headers"], "id": task_id, "root_id": task_id, "argsrepr": repr(args)},
+        "properties": {**made["properties"], "correlation_id": task_id, "delivery_tag": str(uuid4())},
+    }
+    outbox.put(BROKER, lambda pipe: pipe.lpush(queue, json.dumps(message)))
 
-    def send(_: Pipeline) -> None:
-        same = settings.CHAT_REDIS_SHARDS[0] == settings.REDIS_URL
-        if not outbox.is_away(BROKER) and not (same and outbox.is_away(0)):
-            current_app.send_task(task, args=args, retry=False, ignore_result=True)
 
-    outbox.put(None, send)
+@cache
+def _bell(task: str) -> tuple[str, dict[str, Any]]:
+    """The queue of a task, and a message for it as Celery makes it: copied with other ids and arguments.
+
+    To make each anew, and to send it over a connection of its own, takes Celery as long as what it follows took.
+    """
+    queue: str = current_app.amqp.router.route({}, task)["queue"].name
+    with Connection("memory://") as connection:
+        current_app.send_task(task, args=[], connection=connection, ignore_result=True)
+        made: dict[str, Any] = connection.default_channel._get(queue)  # type: ignore[attr-defined]
+    assert base64.b64decode(made["body"]) == base64.b64decode(_body(())), "Celery has another form of arguments"
+    return queue, made
+
+
+def _body(args: tuple[str, ...]) -> str:
+    nothing = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
+    return base64.b64encode(json.dumps([args, {}, nothing]).encode()).decode()

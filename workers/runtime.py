@@ -142,9 +142,9 @@ class Runtime:
                 log.warning("the lease was not ended: %s", type(problem).__name__)
 
     # --- doorbells ----------------------------------------------------------------------------------------------------
-    def ring(self, run_id: str) -> None:
+    def ring(self, run_id: str, session_id: str | None = None) -> None:
         """A doorbell, from a Celery thread: look at the session of that run."""
-        self.spawn(self._answer(UUID(run_id)))
+        self.spawn(self.look_at(UUID(session_id)) if session_id else self._answer(UUID(run_id)))
 
     async def _answer(self, run_id: UUID) -> None:
         session_id = await reading(_session_of, run_id)

@@ -18,8 +18,8 @@ from workers.tools import load_tools
 
 
 @shared_task(name="run_agent")
-def run_agent(run_id: str) -> None:
-    runtime.ring(run_id)
+def run_agent(run_id: str, session_id: str | None = None) -> None:
+    runtime.ring(run_id, session_id)
 
 
 @shared_task(name="summarise_session")

@@ -119,6 +119,6 @@ class Following:
                 waiting.append((late.pk, late.status))
         settle(log, {status for _, status in waiting})
         if waiting and waiting[0][1] == Status.QUEUED:
-            on_commit(partial(jobs.run_agent, waiting[0][0]))
+            on_commit(partial(jobs.run_agent, waiting[0][0], self.run.session_id))
         if self.held_runs is not None and self.held_runs.first is not None:
             on_commit(partial(jobs.run_agent, self.held_runs.first))

@@ -157,7 +157,7 @@ def _post(user: User, session_id: UUID, new: NewMessage, shown: Shown | None) ->
         if following is not None:
             following.ring(log, instead=run)
         elif not open_runs.rows:  # else whatever ends before it rings for it
-            on_commit(lambda: _ring(run.pk))
+            on_commit(lambda: _ring(run))
     return Posted(message.pk, run.pk, duplicate=False)
 
 
@@ -212,9 +212,9 @@ def _taken_back(log: Log, run: Run, user: User) -> list[str]:
     return [str(pk) for pk in ids]
 
 
-def _ring(run_id: UUID) -> None:
+def _ring(run: Run) -> None:
     failpoint("commit.ring")
-    jobs.run_agent(run_id)
+    jobs.run_agent(run.pk, run.session_id)
 
 
 def _check_llm(name: str | None, agent: Agent) -> None:

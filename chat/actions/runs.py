@@ -222,7 +222,7 @@ def _retry(user: User, session_id: UUID, run_id: UUID, *, by_operator: bool = Fa
             queued_at=log.now,
         )
         log.append_event("run.queued", run.as_data(), run_id=run.pk)
-        on_commit(lambda: jobs.run_agent(run.pk))
+        on_commit(lambda: jobs.run_agent(run.pk, run.session_id))
     return Outcome(run, log.frames)
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import logging
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -11,8 +13,9 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from celery import current_app
 
-from chat import jobs, stream
+from chat import jobs, metrics, stream
 from chat.protocol import Delta, Frame
 from tests.inside import WAIT_S, rung, told
 from tests.processes import PATIENCE, eventually
@@ -89,16 +92,57 @@ def test_a_fence_that_is_raised_forgets_the_drafts_of_both_kinds(redis: Any) -> 
     assert redis.hgetall(FENCE) == {b"a": b"3"}
 
 
-def test_a_doorbell_is_a_message_with_an_id_and_nothing_else(redis: Any) -> None:
+def test_a_doorbell_is_a_message_with_ids_and_nothing_else(redis: Any) -> None:
     run_id = uuid4()
-    jobs.run_agent(run_id)
+    jobs.run_agent(run_id, SESSION)
     told()
     message = json.loads(redis.lindex("runs", 0))
     assert message["headers"]["task"] == "run_agent"
+    assert json.loads(base64.b64decode(message["body"]))[:2] == [[str(run_id), str(SESSION)], {}]
     assert rung(redis) == [run_id]
     jobs.summarise_session(SESSION)
     told()
     assert json.loads(redis.lindex("jobs", 0))["headers"]["task"] == "summarise_session"
+
+
+def test_a_doorbell_is_what_celery_would_send(redis: Any) -> None:
+    args = [str(RUN), str(SESSION)]
+    jobs.run_agent(*args)
+    told()
+    current_app.send_task("run_agent", args=args, ignore_result=True)
+    theirs, ours = (json.loads(one) for one in redis.lrange("runs", 0, -1))
+    for message in (ours, theirs):
+        assert message["headers"].pop("id") == message["headers"].pop("root_id")
+        del message["headers"]["argsrepr"], message["headers"]["origin"]
+        del message["properties"]["correlation_id"], message["properties"]["delivery_tag"]
+    assert ours == theirs
+
+
+def test_two_doorbells_are_two_messages(redis: Any) -> None:
+    for _ in range(2):
+        jobs.run_agent(RUN)
+    told()
+    one, other = (json.loads(message) for message in redis.lrange("runs", 0, -1))
+    assert one["headers"]["id"] != other["headers"]["id"]
+    assert one["properties"]["delivery_tag"] != other["properties"]["delivery_tag"]
+
+
+def test_a_broker_that_hangs_elsewhere_holds_up_no_frame(
+    redis: Any, live: Any, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        settings.REDIS_URL = f"redis://127.0.0.1:{silent.getsockname()[1]}/0"
+        took_s = []
+        for number in range(4):
+            jobs.run_agent(RUN)
+            stream.publish(SESSION, [frame(number)])
+            began = time.monotonic()
+            assert live(), "the session's own shard is well"
+            took_s.append(time.monotonic() - began)
+        stream.client.cache_clear()
+        stream.impatient.cache_clear()
+    assert max(took_s) < 1.2 * PATIENCE
+    assert sum(took_s[1:]) < 0.6 * PATIENCE, "once it did not answer, it is left alone"
 
 
 def test_nothing_is_sent_while_redis_is_left_alone(redis: Any, live: Any) -> None:
@@ -181,3 +225,14 @@ def test_what_waits_is_bounded_and_the_oldest_goes_first(monkeypatch: pytest.Mon
     assert len(outbox._items) == 5
     outbox._send(list(outbox._items))
     assert seen == [7, 8, 9, 10, 11]
+
+
+def test_whoever_lost_a_frame_because_too_much_waited_is_told_to_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream, "OUTBOX_MAX", 2)
+    outbox = stream.Outbox()
+    outbox._thread = threading.current_thread()
+    before = metrics.OUTBOX_DROPPED.n
+    for group in ("session.1", stream.BROKER, "session.2", "session.3"):
+        outbox.put(group, lambda _: None)
+    assert outbox._missed == {"session.1"}
+    assert metrics.OUTBOX_DROPPED.n == before + 2
