@@ -1,5 +1,6 @@
 """What an attempt is asked of, and what it costs: one line for each LLM that was called."""
 
+import asyncio
 import logging
 from collections.abc import Sequence
 from decimal import Decimal
@@ -68,11 +69,12 @@ class Bill:
             before.cached_tokens + call.spent.cached_tokens,
         )
 
-    def lines(self, llm: str) -> list[Spending]:
-        """What each LLM cost; of the named one where none was called.
+    async def lines(self, llm: str) -> list[Spending]:
+        """What each LLM cost; of the named one where none was called."""
+        # The first price of a process that is no operator's loads a list of them.
+        return self._lines(llm) if prices.are_at_hand(self._spent) else await asyncio.to_thread(self._lines, llm)
 
-        In a thread: the first price of a process loads a list of them.
-        """
+    def _lines(self, llm: str) -> list[Spending]:
         return [
             Spending(llm, spent.input_tokens, spent.output_tokens, price(llm, spent))
             for llm, spent in (self._spent or {llm: Spent(0, 0)}).items()

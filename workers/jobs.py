@@ -59,7 +59,7 @@ async def title_session(run_id: str) -> None:
             title = await find_title(Chain([llm], llm_named, on_call=bill.add), run.message.content, answer)
         except LLMError as problem:
             log.warning("no title for %s: %s", run.session_id, problem.code)  # the next answer asks again
-        await writing(titles.store_title, run, title, *await asyncio.to_thread(bill.lines, llm))
+        await writing(titles.store_title, run, title, *await bill.lines(llm))
     except NotFound:
         log.info("session %s was deleted before it had a name", run.session_id)
     finally:

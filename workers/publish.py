@@ -195,7 +195,7 @@ class Publisher:
                 redis = stream.layer().redis(drafts[0].group)
                 pipe = redis.pipeline(transaction=False)
                 for _, _, args, _, _ in calls:
-                    pipe.evalsha(SCRIPT_SHA, 2, *args)
+                    pipe.execute_command("EVALSHA", SCRIPT_SHA, 2, *args)
                 results = await pipe.execute(raise_on_error=False)
                 if any(isinstance(result, NoScriptError) for result in results):
                     await redis.script_load(stream.APPEND)

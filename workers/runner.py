@@ -69,7 +69,7 @@ class Attempt:
         self._begun = time.monotonic()
         self._seconds_before: float = self.run.state.get("seconds", 0.0)
         self._cost_usd = self.run.cost_usd
-        self._telling: asyncio.Future[bool] | None = None
+        self._telling: asyncio.Future[None] | None = None
         self._open_drafts()
 
     def _open_drafts(self) -> None:
@@ -78,7 +78,7 @@ class Attempt:
 
     def _tell(self) -> None:
         """See to it, beside the work, that whoever watches knows of a message before its first piece arrives."""
-        self._telling = asyncio.ensure_future(asyncio.to_thread(stream.outbox.flush, 0.2))
+        self._telling = stream.outbox.flushing(0.2)
 
     def _on_fenced(self) -> None:
         self.held.stop(FENCED)
@@ -177,7 +177,7 @@ class Attempt:
 
     async def spent(self) -> list[Spending]:
         """What it cost so far, by LLM."""
-        return await asyncio.to_thread(self.bill.lines, self.chain.name)
+        return await self.bill.lines(self.chain.name)
 
     def close(self) -> None:
         self.text.close()

@@ -1,6 +1,7 @@
 """What an operator sees of a worker: metrics at a port of its own, and each run's ids in its lines and spans."""
 
 import logging
+import time
 from collections.abc import Coroutine
 from typing import Any
 
@@ -36,6 +37,7 @@ async def followed(run: Run, work: Coroutine[Any, Any, None]) -> None:
     with tracing.begin("run", run.traceparent, session_id=str(run.session_id), run_id=str(run.pk), attempt=run.attempt):
         if run.attempt == 1 and run.started_at is not None:
             tracing.past("queued", run.queued_at, run.started_at)
-        log.info("begins attempt %d", run.attempt)
+        log.log(logging.INFO if run.attempt > 1 else logging.DEBUG, "begins attempt %d", run.attempt)
+        begun = time.monotonic()
         await work
-        log.info("is done with attempt %d", run.attempt)
+        log.info("is done with attempt %d after %.3f s", run.attempt, time.monotonic() - begun)

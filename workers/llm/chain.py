@@ -13,6 +13,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Literal
 
+from workers.llm import is_loaded
 from workers.llm.base import (
     LLM,
     LLMError,
@@ -120,7 +121,7 @@ class Chain:
         spent: Spent | None = None
         is_answer = False
         # The first model of a provider loads its packages: beside the loop, on which others are answered too.
-        llm = await asyncio.to_thread(self._open, name)
+        llm = self._open(name) if is_loaded(name) else await asyncio.to_thread(self._open, name)
         try:
             async with aclosing(llm.stream(prompt)) as pieces:
                 async for piece in pieces:

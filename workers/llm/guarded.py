@@ -5,6 +5,7 @@ a character at the end of one piece and the other half in the next. So NULs go, 
 """
 
 import asyncio
+import math
 import re
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -56,6 +57,55 @@ def _rests(reasoning: CleanText, text: CleanText) -> list[Piece]:
     return pieces
 
 
+class Patience:
+    """A time limit for each of many waits of one task, as `asyncio.timeout_at` has it for one.
+
+    One timer serves them all and is moved only when it goes off: to set one for each token costs more than the token.
+    """
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        task = asyncio.current_task()
+        assert task is not None
+        self._task = task
+        self._cancelling = 0
+        self._until = math.inf
+        self._timer: asyncio.TimerHandle | None = None
+        self._is_out = False
+
+    def begin(self, until: float) -> None:
+        """A wait begins, which is broken off at that time of the loop."""
+        self._until, self._cancelling = until, self._task.cancelling()
+        if until < math.inf and (self._timer is None or until < self._timer.when()):
+            self._set(until)
+
+    def rest(self) -> None:
+        """The wait is over: nothing is broken off until the next one, whatever became of a cancellation of ours."""
+        self._until = math.inf
+        self.has_ended()
+
+    def has_ended(self) -> bool:
+        """Whether the wait was cancelled by us, and by nobody else as well. Asked once."""
+        was_out, self._is_out = self._is_out, False
+        return was_out and self._task.uncancel() <= self._cancelling
+
+    def end(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _set(self, at: float) -> None:
+        self.end()
+        self._timer = self._loop.call_at(at, self._look)
+
+    def _look(self) -> None:
+        self._timer = None
+        if self._loop.time() >= self._until:
+            self._is_out = True
+            self._task.cancel()
+        elif self._until < math.inf:
+            self._set(self._until)
+
+
 class Guarded:
     """A model within time limits, whose text is clean and whose pieces are never empty."""
 
@@ -98,7 +148,7 @@ class Guarded:
 
     async def _in_time(self, prompt: Prompt) -> AsyncGenerator[Piece, None]:
         now = asyncio.get_running_loop().time
-        limits = self._limits
+        limits, patience = self._limits, Patience()
         end = now() + limits.total_s if limits.total_s else float("inf")
         wait_s, waits_for = limits.first_token_s, "to start its answer"
         pieces = self._llm.stream(prompt)
@@ -109,23 +159,25 @@ class Guarded:
                     raise _too_long(limits)
                 until = min(end, started + wait_s) if wait_s else end
                 # The scope is around one pull only: held over a yield, it could cancel whoever reads us.
-                timeout = asyncio.timeout_at(until if until < float("inf") else None)
+                patience.begin(until)
                 try:
-                    async with timeout:
-                        piece = await anext(pieces)
+                    piece = await anext(pieces)
                 except StopAsyncIteration:
                     return
-                except TimeoutError:
-                    if not timeout.expired():
+                except asyncio.CancelledError:
+                    if not patience.has_ended():
                         raise
                     if until == end:
                         raise _too_long(limits) from None
                     raise LLMError(
                         "llm_timeout", f"The language model took longer than {wait_s:g} s {waits_for}.", temporary=True
                     ) from None
+                finally:
+                    patience.rest()
                 wait_s, waits_for = limits.between_tokens_s, "to go on with its answer"
                 yield piece
         finally:
+            patience.end()
             await pieces.aclose()
 
 

@@ -5,8 +5,9 @@ Nothing here asks the network. A model that neither knows has no price: None, wh
 
 import json
 import os
+import sys
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from fnmatch import fnmatchcase
@@ -55,6 +56,11 @@ def cost_usd(llm: str, spent: Spent, table: str = "", *, env: Mapping[str, str] 
     else:
         cost = Decimal(0) if provider in _PROVIDERS else None
     return None if cost is None else cost.quantize(Decimal("0.000001"))
+
+
+def are_at_hand(llms: Iterable[str]) -> bool:
+    """Whether the prices of these need no list that is not loaded yet."""
+    return "genai_prices" in sys.modules or not any(llm.partition(":")[0] in _PROVIDERS for llm in llms)
 
 
 def _public_cost(provider: str, model: str, spent: Spent, base_url: str) -> Decimal | None:

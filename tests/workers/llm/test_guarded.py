@@ -81,6 +81,39 @@ async def test_a_time_out_inside_the_model_is_not_taken_for_ours() -> None:
         await read(Guarded(Broken(), Limits()), asking("?"))
 
 
+async def test_who_is_cancelled_when_time_is_up_is_cancelled_and_not_told_of_a_time_out() -> None:
+    llm = ScriptedLLM([9.0])
+    task = asyncio.create_task(read(Guarded(llm, Limits(0.1, 0.1, 5)), asking("?")))
+    await asyncio.sleep(0)
+    asyncio.get_running_loop().call_later(0.1, task.cancel)
+    await asyncio.wait([task])
+    assert task.cancelled() or isinstance(task.exception(), LLMError)
+    assert llm.closed == 1
+
+
+async def test_a_model_that_goes_on_after_its_time_was_up_leaves_nobody_cancelled() -> None:
+    class Stubborn:
+        name = "stubborn"
+
+        async def stream(self, prompt: Prompt) -> AsyncGenerator[Piece, None]:
+            for _ in range(2):
+                try:
+                    await asyncio.sleep(9)
+                except asyncio.CancelledError:
+                    yield Text("all the same")
+
+    assert await read(Guarded(Stubborn(), Limits(0.05, 0.05, 5)), asking("?")) == [Text("all the same")] * 2
+    task = asyncio.current_task()
+    assert task is not None and not task.cancelling()
+
+
+async def test_the_second_limit_holds_where_the_first_was_longer_and_long_not_reached() -> None:
+    llm = ScriptedLLM([Text("a"), 0.05, Text("b"), 9.0])
+    error, seen, took_s = await failure_of(llm, Limits(first_token_s=9, between_tokens_s=0.2, total_s=20))
+    assert (error.code, seen) == ("llm_timeout", [Text("a"), Text("b")])
+    assert 0.25 <= took_s < 0.6 * PATIENCE
+
+
 async def test_closing_the_guarded_stream_closes_the_models_at_once() -> None:
     llm = ScriptedLLM([Text("a"), Text("b")])
     stream = Guarded(llm, Limits()).stream(asking("?"))
