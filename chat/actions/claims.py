@@ -6,12 +6,11 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from django.conf import settings
-from django.db.models import Count, Exists, OuterRef, Q
+from django.db.models import Case, Count, Exists, OuterRef, Q, When
 from django.db.models.functions import Now
 
 from chat import stream
 from chat.actions import joined
-from chat.actions.endings import OPEN_RUNS
 from chat.actions.events import action, locked, on_commit
 from chat.errors import NotFound
 from chat.failpoints import failpoint
@@ -20,12 +19,13 @@ from chat.prepared import Given, Prepared, together
 
 Status = Run.Status
 
+# The one that runs, if one does: then nothing else may. Else the one whose turn it is, which may wait for people.
 _FIRST_OPEN = Prepared(
     lambda: (
         Run.objects.open()
         .select_related("agent", "message")
         .filter(session_id=Given("session_id"))
-        .order_by("position")[:1]
+        .order_by(Case(When(status=Status.RUNNING, then=0), default=1), "position")[:1]
     )
 )
 # Of everybody who waits in a session: whose turn it is shows only under the lock.
@@ -55,14 +55,11 @@ def claim_run(worker_id: UUID, session_id: UUID) -> Run | None:
 @action
 def _claim(worker_id: UUID, session_id: UUID) -> Run | None:
     first = _FIRST_OPEN.ask(session_id=session_id)
-    open_runs = OPEN_RUNS.ask(session_id=session_id)
     taken = _TAKEN_SLOTS.ask(session_id=session_id)
     unread = joined.UNREAD.ask(session_id=session_id)
-    with locked(session_id, first, open_runs, taken, unread) as log:
+    with locked(session_id, first, taken, unread) as log:
         run = first.first
         if run is None or run.status != Status.QUEUED:
-            return None
-        if any(status == Status.RUNNING for _, status in open_runs.rows):
             return None
         slot = _free_slot({slot for user_id, slot in taken.rows if user_id == run.user_id})
         if slot is None and settings.CHAT_RUNS_PER_USER:
