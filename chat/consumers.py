@@ -3,7 +3,8 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any, ClassVar
 from uuid import UUID, uuid4
 
@@ -59,6 +60,7 @@ class ChatConsumer(AsyncConsumer):
         self.credential: auth.Credential | None = None
         self.subscriptions: dict[UUID, Subscription] = {}
         self._asgi_send = send
+        self._write = scope.get("chat.write") or partial(servers.send_each, send)
         self._tasks: list[asyncio.Task[None]] = []
         self._inbox: asyncio.Queue[tuple[Command, float]] = asyncio.Queue(INBOX_MAX)  # and when each arrived
         self._asked_at = 0.0
@@ -102,7 +104,7 @@ class ChatConsumer(AsyncConsumer):
             return
         self.user = credential.user
         bind_contextvars(user_id=str(self.user.pk))
-        self.writer = Writer(self._send_text, self.scope["chat.drained"], self._start_again)
+        self.writer = Writer(self._send_texts, self.scope["chat.drained"], self._start_again)
         _open.add(self)
         metrics.SOCKETS_OPENED.n += 1
         await self._send(accept)
@@ -174,11 +176,17 @@ class ChatConsumer(AsyncConsumer):
             await self._close(servers.RESTARTING, Internal(retry_after_s=1.0))
 
     async def _send_text(self, text: str) -> None:
-        await self._send({"type": "websocket.send", "text": text})
+        await self._send_texts((text,))
+
+    async def _send_texts(self, texts: Sequence[str]) -> None:
+        await self._unless_gone(self._write(texts))
 
     async def _send(self, message: dict[str, Any]) -> None:
+        await self._unless_gone(self._asgi_send(message))
+
+    async def _unless_gone(self, sending: Awaitable[None]) -> None:
         try:
-            await self._asgi_send(message)
+            await sending
         except servers.GONE:
             self._leave()  # the client was faster, and the server tells it in a moment
 

@@ -1,13 +1,14 @@
 """What a socket still has to be sent: one queue and one task, joined deltas, and a bound.
 
 A delta waits in a slot, and its successors join it until the task comes round to it: a slow client gets fewer, longer
-deltas instead of a growing queue. A durable frame of the same run ends the slot, so order holds.
+deltas instead of a growing queue. A durable frame of the same run ends the slot, so order holds. What waits when the
+task comes round leaves together, up to a size: one system call costs more than all else that a frame does.
 """
 
 import asyncio
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple, Protocol
 
 from django.conf import settings
@@ -17,6 +18,7 @@ from chat.protocol import Delta
 
 QUEUED_MAX = 2 * 1024 * 1024  # characters
 ROOM = QUEUED_MAX // 8
+TOGETHER_MAX = 16 * 1024  # characters
 
 
 class Follower(Protocol):
@@ -63,16 +65,16 @@ class Slot:
 
 
 class Writer:
-    """Sends what is queued, in order, one frame at a time.
+    """Sends what is queued, in order.
 
-    `send(text)` sends a frame, `drained()` returns when the server holds little of what was sent. Beyond the bound
+    `send(texts)` sends some frames, `drained()` returns when the server holds little of what was sent. Beyond the bound
     nothing more that is relayed is taken (answers are) until the queue is out. Then `start_again` is called: whoever
     relays goes on after what was written.
     """
 
     def __init__(
         self,
-        send: Callable[[str], Awaitable[None]],
+        send: Callable[[Sequence[str]], Awaitable[None]],
         drained: Callable[[], Awaitable[None]],
         start_again: Callable[[], None],
         clock: Callable[[], float] = time.monotonic,
@@ -188,16 +190,23 @@ class Writer:
             await self._wake.wait()
 
     async def _send_next(self) -> None:
-        item = self._queue.popleft()
-        self._size -= item.size
-        if isinstance(item, Slot):
-            key = (item.delta.message_id, item.delta.type)
-            if self._slots.get(key) is item:
-                del self._slots[key]  # on its way: what comes now needs another one
-            metrics.DELTAS_MERGED.n += len(item.followed_by)
-            await self._send(item.text)
-        else:
-            await self._send(item.text)
-            if item.follower is not None and item.seq is not None:
-                item.follower.written = item.seq
+        texts: list[str] = []
+        facts: list[Text] = []
+        size = 0
+        while self._queue and (not texts or size + self._queue[0].size <= TOGETHER_MAX):
+            item = self._queue.popleft()
+            size += item.size
+            if isinstance(item, Slot):
+                key = (item.delta.message_id, item.delta.type)
+                if self._slots.get(key) is item:
+                    del self._slots[key]  # on its way: what comes now needs another one
+                metrics.DELTAS_MERGED.n += len(item.followed_by)
+            else:
+                facts.append(item)
+            texts.append(item.text)
+        self._size -= size
+        await self._send(texts)
+        for fact in facts:
+            if fact.follower is not None and fact.seq is not None:
+                fact.follower.written = fact.seq
         self._progress_at = self._clock()

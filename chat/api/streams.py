@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from uuid import UUID, uuid4
 
 from django.db import Error as AnyDatabaseError
@@ -97,8 +97,8 @@ class EventStream:
         finally:
             self.close()
 
-    async def _send(self, text: str) -> None:
-        self._pieces.put_nowait(protocol.server_sent(text))
+    async def _send(self, texts: Sequence[str]) -> None:
+        self._pieces.put_nowait("".join(map(protocol.server_sent, texts)))
         await self._pieces.join()
 
     def _start_again(self) -> None:

@@ -18,6 +18,9 @@ from typing import Any
 
 import pytest
 from twisted.internet.abstract import FileDescriptor
+from uvicorn.config import Config
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from uvicorn.server import ServerState
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
@@ -305,7 +308,7 @@ async def test_a_server_that_goes_down_says_so(stack: Stack, ada: Person, server
         web.end()
 
 
-# --- what is private to Twisted ---------------------------------------------------------------------------------------
+# --- what is private to Twisted and to uvicorn ------------------------------------------------------------------------
 
 
 class Reactor:
@@ -361,6 +364,14 @@ async def test_where_a_transport_hides_its_backlog_what_left_since_the_client_sp
     await receive()
     await asyncio.wait_for(waiting, 1)
     await asyncio.wait_for(scope["chat.drained"](), 1)
+
+
+def test_uvicorn_still_has_what_texts_are_written_past() -> None:
+    """Where they are renamed, each frame goes through all its layers, and takes a system call of its own."""
+    config = Config(app=lambda *_: None, ws="websockets-sansio")
+    config.load()
+    socket = WebSocketsSansIOProtocol(config, ServerState(), {}, asyncio.new_event_loop())
+    assert all(hasattr(socket, name) for name in servers.UVICORNS)
 
 
 async def test_a_server_that_makes_senders_wait_is_left_alone() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import pytest
@@ -27,14 +27,16 @@ class Socket:
     def __init__(self) -> None:
         self.open = asyncio.Event()
         self.texts: list[str] = []
+        self.calls: list[int] = []  # how many frames left in each
         self.started_again = 0
         self.now = 1000.0
         self.writer = Writer(self._send, self._drained, self._start_again, clock=lambda: self.now)
         self.ada = Follower()
         self._work = asyncio.ensure_future(self.writer.work())
 
-    async def _send(self, text: str) -> None:
-        self.texts.append(text)
+    async def _send(self, texts: Sequence[str]) -> None:
+        self.calls.append(len(texts))
+        self.texts += texts
 
     async def _drained(self) -> None:
         await self.open.wait()
@@ -146,10 +148,10 @@ async def test_offset_0_replaces_what_waits(socket: Socket) -> None:
 async def test_what_is_on_its_way_is_joined_no_more(socket: Socket) -> None:
     reached, go_on = asyncio.Event(), asyncio.Event()
 
-    async def slowly(text: str) -> None:
+    async def slowly(texts: Sequence[str]) -> None:
         reached.set()
         await go_on.wait()
-        socket.texts.append(text)
+        socket.texts += texts
 
     socket.writer._send = slowly
     socket.delta(0, "a")
@@ -209,6 +211,16 @@ async def test_order_is_kept(socket: Socket) -> None:
             await socket.come_to_the_door()
     assert await socket.settle() == expected
     assert socket.ada.written == 199
+
+
+async def test_what_waits_leaves_together_up_to_a_size(socket: Socket, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "TOGETHER_MAX", 100)
+    for number in range(9):
+        socket.fact(number, text="x" * 40)
+    socket.fact(9, text="x" * 400)
+    socket.fact(10, text="x")
+    assert len(await socket.settle()) == 11
+    assert socket.calls == [2, 2, 2, 2, 1, 1, 1], "what is larger than that goes alone"
 
 
 async def test_what_was_written_is_known_only_after_it_was_sent(socket: Socket) -> None:
@@ -338,7 +350,10 @@ async def test_a_client_that_takes_nothing_for_30_s_is_stalled(socket: Socket) -
     assert not socket.writer.is_stalled  # the clock starts with what waits
 
 
-async def test_one_that_takes_a_frame_now_and_then_is_not_stalled(socket: Socket) -> None:
+async def test_one_that_takes_a_frame_now_and_then_is_not_stalled(
+    socket: Socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "TOGETHER_MAX", 1)
     gate = asyncio.Semaphore(0)
     socket.writer._drained = gate.acquire  # type: ignore[assignment]
     for seq in range(1, 6):
