@@ -4,7 +4,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from functools import partial
 from typing import Any, ClassVar
 from uuid import UUID, uuid4
 
@@ -60,7 +59,7 @@ class ChatConsumer(AsyncConsumer):
         self.credential: auth.Credential | None = None
         self.subscriptions: dict[UUID, Subscription] = {}
         self._asgi_send = send
-        self._write = scope.get("chat.write") or partial(servers.send_each, send)
+        self._write = scope.get("chat.write", servers.never)
         self._tasks: list[asyncio.Task[None]] = []
         self._inbox: asyncio.Queue[tuple[Command, float]] = asyncio.Queue(INBOX_MAX)  # and when each arrived
         self._asked_at = 0.0
@@ -104,7 +103,7 @@ class ChatConsumer(AsyncConsumer):
             return
         self.user = credential.user
         bind_contextvars(user_id=str(self.user.pk))
-        self.writer = Writer(self._send_texts, self.scope["chat.drained"], self._start_again)
+        self.writer = Writer(self._send_texts, self.scope["chat.drained"], self._start_again, self._write)
         _open.add(self)
         metrics.SOCKETS_OPENED.n += 1
         await self._send(accept)
@@ -137,6 +136,8 @@ class ChatConsumer(AsyncConsumer):
         if self._closing:
             return
         self._closing = True
+        if self in _open:
+            self.writer.end()
         metrics.SOCKETS_CLOSED.labels(str(code)).inc()
         metrics.ERRORS.labels("socket", problem.code).inc()
         log.info("closing a socket with %s", code)
@@ -179,14 +180,13 @@ class ChatConsumer(AsyncConsumer):
         await self._send_texts((text,))
 
     async def _send_texts(self, texts: Sequence[str]) -> None:
-        await self._unless_gone(self._write(texts))
+        if not self._write(texts):
+            for text in texts:
+                await self._send({"type": "websocket.send", "text": text})
 
     async def _send(self, message: dict[str, Any]) -> None:
-        await self._unless_gone(self._asgi_send(message))
-
-    async def _unless_gone(self, sending: Awaitable[None]) -> None:
         try:
-            await sending
+            await self._asgi_send(message)
         except servers.GONE:
             self._leave()  # the client was faster, and the server tells it in a moment
 

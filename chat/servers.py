@@ -48,9 +48,9 @@ restarts: set[Callable[[], Awaitable[None]]] = set()  # what closes each open so
 def aware(application: Application) -> Application:
     """Give every scope `chat.drained`, which returns when the server holds little for that client.
 
-    A socket's also `chat.write`, where its transport is within reach: it sends several texts in one call, past layers
-    of the server that cost more than all of ours together. And a request's `chat.drop`: it hangs up, whatever the
-    server still holds.
+    A socket's also `chat.write`, where its transport is within reach: it writes several texts at once, past layers of
+    the server that cost more than all of ours together. It gives False where the client has to be waited for, or is
+    gone: `send` tells. And a request's `chat.drop`: it hangs up, whatever the server still holds.
     """
 
     async def outermost(scope: Scope, receive: Receive, send: Send) -> None:
@@ -69,7 +69,7 @@ def aware(application: Application) -> Application:
                 uvicorns = getattr(send, "__self__", None)
                 scope["chat.drained"] = at_once  # send() itself waits
                 if all(hasattr(uvicorns, name) for name in UVICORNS):
-                    scope["chat.write"] = partial(_write_to_uvicorn, uvicorns, send)
+                    scope["chat.write"] = partial(_write_to_uvicorn, uvicorns)
                 await application(scope, receive, send)
                 _cut_off(getattr(uvicorns, "transport", None))
                 return
@@ -78,7 +78,7 @@ def aware(application: Application) -> Application:
             daphnes.failByDrop = False  # too large a frame is told so (1009), not dropped without a word
             if all(hasattr(daphnes.transport, name) for name in BACKLOG):
                 scope["chat.drained"] = lambda: _drained(daphnes)
-                scope["chat.write"] = partial(_write_to_daphne, daphnes, send)
+                scope["chat.write"] = partial(_write_to_daphne, daphnes)
             else:
                 unseen = Unseen(receive, send)
                 receive, send, scope["chat.drained"] = unseen.receive, unseen.send, unseen.drained
@@ -87,25 +87,24 @@ def aware(application: Application) -> Application:
     return outermost
 
 
-async def _write_to_daphne(daphnes: Any, send: Send, texts: Sequence[str]) -> None:
-    if daphnes.state == daphnes.STATE_OPEN:
-        daphnes.transport.write(_frames(texts))
-    else:
-        await send_each(send, texts)
+def _write_to_daphne(daphnes: Any, texts: Sequence[str]) -> bool:
+    if daphnes.state != daphnes.STATE_OPEN or _backlog(daphnes.transport) > BACKLOG_MAX:
+        return False
+    daphnes.transport.write(_frames(texts))
+    return True
 
 
-async def _write_to_uvicorn(uvicorns: Any, send: Send, texts: Sequence[str]) -> None:
-    await uvicorns.writable.wait()
+def _write_to_uvicorn(uvicorns: Any, texts: Sequence[str]) -> bool:
     closing = uvicorns.close_sent or uvicorns.disconnected or uvicorns.transport.is_closing()
-    if uvicorns.handshake_complete and not closing:
-        uvicorns.transport.write(_frames(texts))
-    else:
-        await send_each(send, texts)
+    if closing or not uvicorns.handshake_complete or not uvicorns.writable.is_set():
+        return False
+    uvicorns.transport.write(_frames(texts))
+    return True
 
 
-async def send_each(send: Send, texts: Sequence[str]) -> None:
-    for text in texts:
-        await send({"type": "websocket.send", "text": text})
+def never(_: Sequence[str]) -> bool:
+    """What writes to a server whose transport is out of reach."""
+    return False
 
 
 def _frames(texts: Sequence[str]) -> bytes:

@@ -2,7 +2,8 @@
 
 A delta waits in a slot, and its successors join it until the task comes round to it: a slow client gets fewer, longer
 deltas instead of a growing queue. A durable frame of the same run ends the slot, so order holds. What waits when the
-task comes round leaves together, up to a size: one system call costs more than all else that a frame does.
+task comes round leaves together, up to a size: one system call costs more than all else that a frame does. What comes
+after a silence leaves at once: to wake the task would cost more than to send.
 """
 
 import asyncio
@@ -19,6 +20,7 @@ from chat.protocol import Delta
 QUEUED_MAX = 2 * 1024 * 1024  # characters
 ROOM = QUEUED_MAX // 8
 TOGETHER_MAX = 16 * 1024  # characters
+SILENCE_S = 0.025  # before a frame: then it is not the next one of a burst
 
 
 class Follower(Protocol):
@@ -69,7 +71,7 @@ class Writer:
 
     `send(texts)` sends some frames, `drained()` returns when the server holds little of what was sent. Beyond the bound
     nothing more that is relayed is taken (answers are) until the queue is out. Then `start_again` is called: whoever
-    relays goes on after what was written.
+    relays goes on after what was written. `write(texts)` sends at once, or gives False where the client is waited for.
     """
 
     def __init__(
@@ -77,17 +79,20 @@ class Writer:
         send: Callable[[Sequence[str]], Awaitable[None]],
         drained: Callable[[], Awaitable[None]],
         start_again: Callable[[], None],
+        write: Callable[[Sequence[str]], bool] = lambda _: False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._send = send
         self._drained = drained
         self._start_again = start_again
+        self._write = write
         self._clock = clock
         self._queue: deque[Text | Slot] = deque()
         self._slots: dict[tuple[str, str], Slot] = {}  # those that may be joined, by message and type
         self._size = 0
         self._wake = asyncio.Event()
         self._progress_at = clock()
+        self._put_at = 0.0
         self.is_behind = False
         self.idle = asyncio.Event()
         self.idle.set()
@@ -126,7 +131,7 @@ class Writer:
         slot = self._slots.get(key)
         if slot is None:
             slot = Slot(delta, follower)
-            if self._put_relayed(slot):
+            if self._put_relayed(slot):  # it waits, and may be joined
                 self._slots[key] = slot
         elif self._takes(len(delta.text)):
             self._size -= slot.size
@@ -134,23 +139,30 @@ class Writer:
             self._size += slot.size
 
     def _put_relayed(self, item: Text | Slot) -> bool:
-        if self._takes(item.size):
-            self._put(item)
-            return True
-        return False
+        return self._takes(item.size) and self._put(item)
 
     def _takes(self, size: int) -> bool:
         # An empty queue takes anything: what is larger than the bound would not fit the next time either.
         self.is_behind = self.is_behind or (bool(self._queue) and self._size + size > QUEUED_MAX)
         return not self.is_behind
 
-    def _put(self, item: Text | Slot) -> None:
+    def _put(self, item: Text | Slot) -> bool:
+        """Send it if nothing else is to be sent about now, else queue it. Whether it waits."""
         if self.idle.is_set():
+            put_at, self._put_at = self._put_at, self._clock()
+            if self._put_at - put_at > SILENCE_S and self._write((item.text,)):
+                _note(item)
+                return False
             self.idle.clear()
-            self._progress_at = self._clock()
+            self._progress_at = self._put_at
         self._queue.append(item)
         self._size += item.size
         self._wake.set()
+        return True
+
+    def end(self) -> None:
+        """Send nothing at once any more; the task, while it works, sends the rest."""
+        self._write = lambda _: False
 
     # --- what is dropped ----------------------------------------------------------------------------------------------
     def forget(self, *, run_id: str | None = None, message_id: str | None = None) -> None:
@@ -190,10 +202,9 @@ class Writer:
             await self._wake.wait()
 
     async def _send_next(self) -> None:
-        texts: list[str] = []
-        facts: list[Text] = []
+        items: list[Text | Slot] = []
         size = 0
-        while self._queue and (not texts or size + self._queue[0].size <= TOGETHER_MAX):
+        while self._queue and (not items or size + self._queue[0].size <= TOGETHER_MAX):
             item = self._queue.popleft()
             size += item.size
             if isinstance(item, Slot):
@@ -201,12 +212,14 @@ class Writer:
                 if self._slots.get(key) is item:
                     del self._slots[key]  # on its way: what comes now needs another one
                 metrics.DELTAS_MERGED.n += len(item.followed_by)
-            else:
-                facts.append(item)
-            texts.append(item.text)
+            items.append(item)
         self._size -= size
-        await self._send(texts)
-        for fact in facts:
-            if fact.follower is not None and fact.seq is not None:
-                fact.follower.written = fact.seq
-        self._progress_at = self._clock()
+        await self._send([item.text for item in items])
+        for item in items:
+            _note(item)
+        self._progress_at = self._put_at = self._clock()
+
+
+def _note(sent: Text | Slot) -> None:
+    if isinstance(sent, Text) and sent.follower is not None and sent.seq is not None:
+        sent.follower.written = sent.seq
