@@ -97,7 +97,7 @@ def test_every_setting_that_is_read_is_in_the_table_with_its_default() -> None:
     rows = re.findall(r"^\| (`[A-Z][^|]*) \|([^|]*)\|", page.split("\n## Settings")[1].split("\n### ")[0], re.M)
     described = [name for names, _ in rows for name in re.findall(r"`([A-Z_0-9]+)`", names)]
     source = (DOCS.parent / "chatproject" / "settings.py").read_text()
-    read = re.findall(r'env\.\w+\("([A-Z_0-9]+)"', source) + ["SECRET_KEY"]
+    read = [*re.findall(r'env\.\w+\("([A-Z_0-9]+)"', source), "SECRET_KEY"]
     assert len(set(read)) > 40
     assert sorted(set(read) - set(described)) == []
     assert sorted(described) == sorted(set(described))
