@@ -156,7 +156,7 @@ def started(unit: str, instance: str, **given: str) -> tuple[list[str], dict[str
     text = (DEPLOY / f"{unit}@.service").read_text()
     for specifier, value in (("%%", "\0"), ("%i", instance), ("\0", "%")):
         text = text.replace(specifier, value)
-    env = {}
+    env: dict[str, str] = {}
     for line in re.findall(r"^Environment=(.+)$", text, re.MULTILINE):
         env |= dict(word.split("=", 1) for word in shlex.split(line))
     env |= given  # the file's words come last
