@@ -15,7 +15,7 @@ from django.conf import settings
 from django.contrib.auth.middleware import AuthenticationMiddleware
 from django.contrib.messages.middleware import MessageMiddleware
 from django.contrib.sessions.middleware import SessionMiddleware
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponsePermanentRedirect
 from django.http.response import HttpResponseBase
 from django.middleware.clickjacking import XFrameOptionsMiddleware
 from django.middleware.common import CommonMiddleware
@@ -84,7 +84,7 @@ class Watched(MiddlewareMixin):
         method = request.method if request.method in METHODS else "other"
         metrics.API_RESPONSE.labels(method, door(request), f"{status // 100}xx").observe(seconds)
         level = logging.INFO
-        if request.path.rstrip("/") in PROBES and status < 400:
+        if is_probe(request) and status < 400:
             level = logging.DEBUG
         elif status >= 500:
             level = logging.WARNING
@@ -96,6 +96,11 @@ class Watched(MiddlewareMixin):
             status=status,
             ms=round(seconds * 1e3, 1),
         )
+
+
+def is_probe(request: HttpRequest) -> bool:
+    """By `path_info`, as the URLs are found: what stands before it in `path` is a header's word."""
+    return request.path_info.removesuffix("/") in PROBES
 
 
 def door(request: HttpRequest) -> str:
@@ -115,7 +120,13 @@ class Security(OnTheLoop, SecurityMiddleware):
 
 
 class Common(OnTheLoop, CommonMiddleware):
-    pass
+    """Looks at the Host, but not of a probe: a balancer, Docker and Prometheus ask a process by its own address.
+
+    No answer to one holds a host. All others are refused here, before any view, where it is not in ALLOWED_HOSTS.
+    """
+
+    def process_request(self, request: HttpRequest) -> HttpResponsePermanentRedirect | None:
+        return None if is_probe(request) else super().process_request(request)
 
 
 class Authentication(OnTheLoop, AuthenticationMiddleware):

@@ -91,6 +91,23 @@ def test_every_setting_that_is_named_is_read() -> None:
         assert named <= read, f"{page.name} names {sorted(named - read)}"
 
 
+def test_every_setting_that_is_read_is_in_the_table_with_its_default() -> None:
+    """Read by the file of the settings, and by the server that people start: by name, and once each."""
+    page = (DOCS / "operations" / "running.md").read_text()
+    rows = re.findall(r"^\| (`[A-Z][^|]*) \|([^|]*)\|", page.split("\n## Settings")[1].split("\n### ")[0], re.M)
+    described = [name for names, _ in rows for name in re.findall(r"`([A-Z_0-9]+)`", names)]
+    source = (DOCS.parent / "chatproject" / "settings.py").read_text()
+    read = [*re.findall(r'env\.\w+\("([A-Z_0-9]+)"', source), "SECRET_KEY"]
+    assert len(set(read)) > 40
+    assert sorted(set(read) - set(described)) == []
+    assert sorted(described) == sorted(set(described))
+    # A number that stands in the code as the default stands in the table.
+    for name, default in re.findall(r'env\.(?:count|number|days)\("([A-Z_0-9]+)", (\d+)\)', source):
+        [(names, said)] = [row for row in rows if f"`{name}`" in row[0]]
+        place = re.findall(r"`([A-Z_0-9]+)`", names).index(name)
+        assert re.findall(r"`([^`]*)`", said)[place] == default, name
+
+
 def test_the_stream_of_the_page_on_http_is_told_as_it_is() -> None:
     example = (
         (DOCS / "http.md").read_text().split("id: 9\n")[1].split("```")[0].replace(",…}", "}").replace("{…}", "{}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,10 @@ import yaml
 from prometheus_client import Counter, Histogram
 
 from chat import metrics
+from tests.debian import find
 
-FOLDER = Path(__file__).parent.parent / "docs" / "operations"
+ROOT = Path(__file__).parent.parent
+FOLDER = ROOT / "docs" / "operations"
 PAGE = (FOLDER / "monitoring.md").read_text()
 RULES: list[dict[str, Any]] = yaml.safe_load((FOLDER / "alerts.yml").read_text())["groups"][0]["rules"]
 DASHBOARD: dict[str, Any] = json.loads((FOLDER / "dashboard.json").read_text())
@@ -22,6 +25,9 @@ EXPRESSIONS = {f"alert {rule['alert']}": str(rule["expr"]) for rule in RULES} | 
     for panel in DASHBOARD["panels"]
     for target in panel["targets"]
 }
+
+
+JOBS = {"chat-web", "chat-worker"}
 
 
 def _defined() -> dict[str, Any]:
@@ -55,7 +61,9 @@ def test_a_name_tells_its_unit() -> None:
 def test_an_expression_names_metrics_and_labels_that_there_are(where: str) -> None:
     expression, defined = EXPRESSIONS[where], _defined()
     names = re.findall(r"\b((?:chat|process)_\w+)(?:\{([^}]*)\})?", expression)
-    assert names
+    targets = re.findall(r'\bup\{job=~?"([^"]*)"\}', expression)  # what Prometheus says of each target itself
+    assert names or targets
+    assert {job for jobs in targets for job in jobs.split("|")} <= JOBS
     for name, matchers in names:
         base = re.sub(r"_(bucket|count|sum)$", "", name) if name not in defined else name
         assert base in defined or name.startswith("process_"), name
@@ -73,6 +81,22 @@ def test_each_alert_says_how_bad_it_is_and_what_to_do() -> None:
         assert rule["for"] and rule["labels"]["severity"] in {"warning", "critical"}
         assert rule["annotations"]["summary"]
         assert rule["annotations"]["runbook_url"] == f"monitoring.md#{rule['alert'].lower()}"
+
+
+@pytest.mark.parametrize("name", ["prometheus.yml", "prometheus-compose.yml"])
+def test_prometheus_takes_the_configuration_whose_jobs_the_rules_know(name: str) -> None:
+    file = FOLDER / "deploy" / name
+    promtool = [*find("promtool", "prometheus"), "check", "config", "--syntax-only"]
+    done = subprocess.run([*promtool, file], check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert {one["job_name"] for one in yaml.safe_load(file.read_text())["scrape_configs"]} == JOBS
+
+
+def test_prometheus_takes_the_rules_and_they_fire_when_they_should() -> None:
+    promtool = find("promtool", "prometheus")
+    for words in (["check", "rules", FOLDER / "alerts.yml"], ["test", "rules", "tests/watching/alerts.yml"]):
+        done = subprocess.run([*promtool, *words], cwd=ROOT, check=False, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_each_metric_of_ours_is_on_the_dashboard() -> None:

@@ -161,11 +161,9 @@ class Supervisor:
 
 def ask_ready(plan: Plan) -> tuple[str, str]:
     """Ask the web part how it is: the status that it gives, and the whole answer for a person to read."""
-    allowed = (name for name in plan.environ.get("ALLOWED_HOSTS", "").split(",") if name and name[0] not in ".*")
-    headers = {"Host": name} if (name := next(allowed, "")) else {}
     connection = http.client.HTTPConnection(plan.address, plan.port, timeout=3)
     try:
-        connection.request("GET", "/readyz", headers=headers)
+        connection.request("GET", "/readyz")
         answer = connection.getresponse().read(4096).decode(errors="replace")
         report = json.loads(answer)
         return (str(report.get("status")) if isinstance(report, dict) else ""), answer

@@ -1,0 +1,62 @@
+"""Whose name a request may come under: any for the probes, which are asked by address; a known one for all else."""
+
+from __future__ import annotations
+
+import pytest
+from asgiref.testing import ApplicationCommunicator
+from django.core.handlers.asgi import ASGIHandler
+from pytest_django import Settings
+
+from chatproject.middleware import PROBES
+
+OURS, FOREIGN = "chat.example.org", "10.0.0.11:8001"
+PATHS = [
+    *("/", "/login/", "/password/", "/admin/", "/admin/login/", "/api/me/", "/api/schema/", "/api/docs/", "/about/"),
+    *(
+        "/nothing",
+        "/healthz//",
+        "//healthz",
+        "/healthzz",
+        "/healthz/x",
+        "/api/healthz",
+        "/HEALTHZ",
+        "/metrics/../login/",
+    ),
+]
+
+
+@pytest.fixture(autouse=True)
+def _production(settings: Settings, db: None) -> None:
+    settings.CHAT_ENV = "production"
+    settings.ALLOWED_HOSTS = [OURS]
+    settings.CHAT_METRICS_TOKEN = "of-the-operator"
+
+
+async def _status(path: str, host: str, root: str = "") -> int:
+    headers = [(b"host", host.encode()), (b"authorization", b"Bearer of-the-operator")]
+    scope = {"type": "http", "method": "GET", "path": path, "root_path": root, "query_string": b"", "headers": headers}
+    asking = ApplicationCommunicator(ASGIHandler(), scope)
+    await asking.send_input({"type": "http.request", "body": b""})
+    status = int((await asking.receive_output(5))["status"])
+    body = (await asking.receive_output(5))["body"].decode()
+    assert host == OURS or host not in body
+    return status
+
+
+@pytest.mark.parametrize("path", [f"{probe}{slash}" for probe in PROBES for slash in ("", "/")])
+@pytest.mark.parametrize("host", [FOREIGN, "127.0.0.1:8000", "evil.example", "no host at all/", OURS])
+async def test_a_probe_is_answered_under_any_name(path: str, host: str) -> None:
+    assert await _status(path, host) == 200
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_nothing_else_is(path: str) -> None:
+    assert await _status(path, FOREIGN) == 400
+    assert await _status(path, OURS) != 400
+
+
+@pytest.mark.parametrize("probe", PROBES)
+async def test_a_path_does_not_become_a_probe_by_what_a_header_puts_before_it(probe: str) -> None:
+    """Daphne takes the header Daphne-Root-Path for where the paths begin: these are the first page and /login/."""
+    assert await _status(probe, FOREIGN, root=probe) == 400
+    assert await _status(f"{probe}/login/", FOREIGN, root=probe) == 400
