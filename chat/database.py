@@ -4,8 +4,8 @@ Channels would send every query of a process through one shared thread, so that 
 Here reads have threads of their own, and writes on SQLite exactly one: a second writer would only sleep in the busy
 handler, for longer and longer.
 
-A process that answers people lets nobody wait for long (`hurry`). A worker has nobody to tell, and waits until the
-database answers or the kernel gives the connection up (`tcp_user_timeout`, chatproject/settings.py); then it asks again.
+A process that answers people lets nobody wait for long (`hurry`). A worker has nobody to tell: it waits until the
+database answers or the kernel gives the connection up (`tcp_user_timeout` in the settings), and then asks again.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache, partial
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ClassVar, ParamSpec, TypeVar
 
 from django.db import Error, connection, connections, transaction
 
@@ -30,21 +30,18 @@ ANSWER_S = 5.0  # how long somebody waits for the database before they are told 
 PATIENT_S = 30.0  # the same where a long time may be honest work: a page of the admin, a password
 LOCK_MS = 5_000  # how long a statement of a process that hurries waits for a lock
 
-_hurries = False
-
 
 def hurry() -> None:
-    """Let nobody in this process wait for long. Called once, before its first query.
+    """Let nobody in this process wait for long. Called before its first query.
 
     What nobody waits for any more should not be done much later either: Postgres itself ends such statements, too. Not
     those of a worker or of manage.py, where pruning and migrations may take their time.
     """
-    global _hurries
-    _hurries = True
-    if connection.vendor == "postgresql":
+    if connection.vendor == "postgresql" and not Pool.hurries:
         options = connection.settings_dict["OPTIONS"]
         bounds = f"-c lock_timeout={LOCK_MS} -c statement_timeout={int(PATIENT_S * 1000)}"
         options["options"] = f"{bounds} {options.get('options', '')}".strip()  # what the operator asks for comes last
+    Pool.hurries = True
 
 
 _pools: dict[str, "Pool"] = {}
@@ -54,6 +51,8 @@ metrics.DATABASE_THREADS.read_by(lambda: {name: pool._threads for name, pool in 
 
 class Pool:
     """A bounded executor whose threads own database connections."""
+
+    hurries: ClassVar[bool] = False
 
     def __init__(self, name: str, threads: int, *, only_reads: bool = False, within_s: float = ANSWER_S) -> None:
         """What `only_reads` is done again where the database cut its connection: nobody needs to know."""
@@ -76,7 +75,7 @@ class Pool:
         self._waiting += 1
         job = self._executor.submit(contextvars.copy_context().run, self._tidily, call)
         try:
-            async with asyncio.timeout(self._within_s if _hurries else None) as bound:
+            async with asyncio.timeout(self._within_s if self.hurries else None) as bound:
                 return await asyncio.wrap_future(job)
         except TimeoutError:
             if not bound.expired():

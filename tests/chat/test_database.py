@@ -168,7 +168,7 @@ async def test_a_call_that_is_given_up_makes_room_for_another(db: None, monkeypa
 @pytest.fixture
 def in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """As in a web process."""
-    monkeypatch.setattr(database, "_hurries", True)
+    monkeypatch.setattr(Pool, "hurries", True)
 
 
 async def test_who_asks_is_told_in_time_that_the_database_does_not_answer(db: None, in_a_hurry: None) -> None:
@@ -212,8 +212,8 @@ async def test_a_time_out_of_the_call_itself_is_its_own(db: None, in_a_hurry: No
 
 
 async def test_a_worker_waits_until_the_database_answers(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(database, "_hurries", False)
-    assert await Pool("test", 1, within_s=0.05).run(lambda: time.sleep(0.2) or "done") == "done"
+    monkeypatch.setattr(Pool, "hurries", False)
+    assert await Pool("test", 1, within_s=0.05).run(lambda: threading.Event().wait(0.2)) is False, "it was waited for"
 
 
 # --- what a thread has ------------------------------------------------------------------------------------------------
