@@ -5,21 +5,24 @@ a person signs out, changes the password or is made inactive.
 """
 
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 from urllib.parse import parse_qs
+from uuid import UUID
 
 from django.conf import settings
 from django.contrib.auth import get_user
 from django.http import HttpRequest
 from django.http.cookie import parse_cookie
+from django.utils.crypto import constant_time_compare
 from rest_framework_simplejwt.authentication import JWTAuthentication
 from rest_framework_simplejwt.exceptions import AuthenticationFailed, InvalidToken, TokenError
 
-from chat.actions import api_keys, tickets
+from chat.actions import api_keys, logins, tickets
 from chat.errors import ForbiddenOrigin, NotAuthenticated
-from chat.models import User
+from chat.models import Ticket, User
 
 CHECK_S = 10.0
 SUBPROTOCOL = "chat.v1"
@@ -30,16 +33,22 @@ Scope = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """What a socket or a stream was opened with."""
+    """What a socket or a stream was opened with. One that a ticket opened has what the ticket was bought with."""
 
-    user: User
+    user: User  # as it was then: but for API keys, another password ends it
     expires_at: float | None = None  # seconds since the epoch
     session_key: str | None = None
-    token: str | None = None
+    key_id: UUID | None = None
+    is_cookie: bool = False
 
-    @property
-    def is_cookie(self) -> bool:
-        return self.session_key is not None
+    def as_proof(self) -> dict[str, Any]:
+        """What a ticket keeps of it."""
+        return {
+            "expires_at": self.expires_at,
+            "session_key": self.session_key,
+            "key_id": None if self.key_id is None else str(self.key_id),
+            "password": self.user.get_session_auth_hash(),
+        }
 
 
 class BearerAuthentication(JWTAuthentication):
@@ -67,7 +76,7 @@ def credential_of(request: HttpRequest, user: User, proof: object) -> Credential
     """What an HTTP request was made with: `proof` is what its authenticator found."""
     if isinstance(proof, Credential):
         return proof
-    return Credential(user, session_key=request.session.session_key)
+    return Credential(user, session_key=request.session.session_key, is_cookie=True)
 
 
 def identify(scope: Scope) -> Credential:
@@ -80,16 +89,29 @@ def identify(scope: Scope) -> Credential:
     return credential
 
 
+def ended(credentials: Iterable[Credential]) -> set[Credential]:
+    """Those that are no longer good: a query for each kind, however many they are. In a database thread."""
+    asked, now = set(credentials), time.time()
+    users = User.objects.filter(pk__in={one.user.pk for one in asked}, is_active=True)
+    passwords = dict(users.values_list("pk", "password"))
+    owners = logins.owners({one.session_key for one in asked if one.session_key is not None})
+    keys = api_keys.living({one.key_id for one in asked if one.key_id is not None})
+
+    def is_good(one: Credential) -> bool:
+        password = passwords.get(one.user.pk)  # its hash: another one stands for another password
+        return (
+            password is not None
+            and (one.expires_at is None or one.expires_at > now)
+            and (one.session_key is None or owners.get(one.session_key) == str(one.user.pk))
+            and (password == one.user.password if one.key_id is None else one.key_id in keys)
+        )
+
+    return {one for one in asked if not is_good(one)}
+
+
 def is_still_good(credential: Credential) -> bool:
     """In a database thread."""
-    if credential.expires_at is not None and credential.expires_at <= time.time():
-        return False
-    if credential.session_key is not None:
-        user = _user_of_session(credential.session_key)
-        return user is not None and user.pk == credential.user.pk
-    if credential.token is not None:
-        return _of_token(credential.token) is not None
-    return User.objects.filter(pk=credential.user.pk, is_active=True).exists()
+    return not ended([credential])
 
 
 def _from_header(headers: dict[bytes, str]) -> Credential | None:
@@ -117,22 +139,34 @@ def _from_ticket(scope: Scope) -> Credential | None:
     given = parse_qs(scope.get("query_string", b"").decode("latin-1")).get("ticket")
     if not given:
         return None
-    user = tickets.use_ticket(given[0])
-    if user is None:
+    ticket = tickets.use_ticket(given[0])
+    credential = None if ticket is None else _bought_with(ticket)
+    if credential is None or not is_still_good(credential):
         raise NotAuthenticated("The ticket is not valid, was used or has run out.")
-    return Credential(user)
+    return credential
+
+
+def _bought_with(ticket: Ticket) -> Credential | None:
+    """What opens a socket now that would have opened it a minute ago. None where the password is another one."""
+    proof = ticket.proof.get
+    if (key_id := proof("key_id")) is not None:
+        return Credential(ticket.user, key_id=UUID(key_id))
+    password = proof("password")
+    if password is not None and not constant_time_compare(password, ticket.user.get_session_auth_hash()):
+        return None
+    return Credential(ticket.user, expires_at=proof("expires_at"), session_key=proof("session_key"))
 
 
 def _from_cookie(headers: dict[bytes, str]) -> Credential | None:
     session_key = parse_cookie(headers.get(b"cookie", "")).get(settings.SESSION_COOKIE_NAME)
     user = _user_of_session(session_key) if session_key else None
-    return None if user is None else Credential(user, session_key=session_key)
+    return None if user is None else Credential(user, session_key=session_key, is_cookie=True)
 
 
 def _of_token(token: str) -> Credential | None:
     if token.startswith(api_keys.PREFIX):
-        owner = api_keys.user_of_key(token)
-        return None if owner is None else Credential(owner, token=token)
+        key = api_keys.use_key(token)
+        return None if key is None else Credential(key.user, key_id=key.pk)
     try:
         checked = _jwt.get_validated_token(token.encode())
         user = _jwt.get_user(checked)
@@ -140,7 +174,7 @@ def _of_token(token: str) -> Credential | None:
         return None
     if not isinstance(user, User):
         return None
-    return Credential(user, expires_at=float(checked["exp"]), token=token)
+    return Credential(user, expires_at=float(checked["exp"]))
 
 
 def _user_of_session(session_key: str) -> User | None:

@@ -17,6 +17,7 @@ from chat import auth, limits, metrics, protocol, servers, stream, tracing
 from chat.actions import interrupts, members, messages, runs
 from chat.database import reading, writing
 from chat.errors import ChatError, Internal, InvalidInput, NotAuthenticated, TooLarge, Unavailable
+from chat.guests import guests
 from chat.hub import hubs, read_membership
 from chat.protocol import Command
 from chat.protocol.commands import CONTENT_MAX, FRAME_MAX_BYTES, Unreadable
@@ -26,7 +27,6 @@ from chat.writer import Writer
 log = logging.getLogger(__name__)
 
 HEARTBEAT_S = 20.0
-WATCH_S = 5.0
 INBOX_MAX = 100
 REFUSED_MAX = 100
 REFUSED_WINDOW_S = 10.0
@@ -55,7 +55,7 @@ class ChatConsumer(AsyncConsumer):
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         self.scope = scope
-        self.socket_id = uuid4().hex
+        self.guest_id = uuid4().hex
         self.credential: auth.Credential | None = None
         self.subscriptions: dict[UUID, Subscription] = {}
         self._asgi_send = send
@@ -97,7 +97,7 @@ class ChatConsumer(AsyncConsumer):
             accept["subprotocol"] = auth.SUBPROTOCOL
         try:
             self.credential = credential = await reading(auth.identify, self.scope)
-            await reading(limits.hold_socket, credential.user.pk, self.socket_id)
+            await reading(limits.hold_socket, credential.user.pk, self.guest_id)
         except (ChatError, AnyDatabaseError) as problem:
             await self._refuse(accept, problem)
             return
@@ -110,8 +110,9 @@ class ChatConsumer(AsyncConsumer):
         await self._send_text(protocol.ready(self.user.as_data(), HEARTBEAT_S, self._limits(), timezone.now()))
         if not self._closing:
             servers.restarts.add(self._restart)
-            works = (self.writer.work(), self._work(), self._watch(credential))
+            works = (self.writer.work(), self._work())
             self._tasks = [asyncio.ensure_future(self._guarded(work)) for work in works]
+            guests.enter(self, credential)
 
     def _limits(self) -> dict[str, Any]:
         return {
@@ -160,12 +161,13 @@ class ChatConsumer(AsyncConsumer):
         self._closing = True
         servers.restarts.discard(self._restart)
         _open.discard(self)
+        guests.leave(self)
         for session_id in tuple(self.subscriptions):
             self._unfollow(session_id)
         for task in self._tasks:
             task.cancel()
         if self.credential is not None:
-            limits.release_socket(self.credential.user.pk, self.socket_id)
+            limits.release_socket(self.credential.user.pk, self.guest_id)
             self.credential = None
 
     async def _guarded(self, work: Awaitable[None]) -> None:
@@ -190,25 +192,16 @@ class ChatConsumer(AsyncConsumer):
         except servers.GONE:
             self._leave()  # the client was faster, and the server tells it in a moment
 
-    async def _watch(self, credential: auth.Credential) -> None:
-        """Close the socket when its credential is no longer good, or its client takes nothing any more."""
-        waited_s = 0.0
-        while True:
-            await asyncio.sleep(WATCH_S)
-            waited_s += WATCH_S
-            if self.writer.is_stalled:
-                await self._close(SLOW, Unavailable("The client reads too slowly.", retry_after_s=1.0))
-                return
-            if waited_s < auth.CHECK_S:
-                continue
-            waited_s = 0.0
-            try:
-                if not await reading(auth.is_still_good, credential):
-                    await self._close(NOT_SIGNED_IN, NotAuthenticated("The sign-in has ended."))
-                    return
-                await reading(limits.keep_socket, credential.user.pk, self.socket_id)
-            except (AnyDatabaseError, ChatError) as problem:
-                log.warning("a credential could not be checked: %s", type(problem).__name__)
+    # --- as a guest -------------------------------------------------------------------------------------------------
+    @property
+    def is_stalled(self) -> bool:
+        return self.writer.is_stalled
+
+    async def on_stalled(self) -> None:
+        await self._close(SLOW, Unavailable("The client reads too slowly.", retry_after_s=1.0))
+
+    async def on_ended(self) -> None:
+        await self._close(NOT_SIGNED_IN, NotAuthenticated("The sign-in has ended."))
 
     # --- commands -----------------------------------------------------------------------------------------------------
     async def _receive(self, text: str | None) -> None:
@@ -284,7 +277,7 @@ class ChatConsumer(AsyncConsumer):
             raise
         self._unfollow(session_id)
         self._ok(command, {"session": session.as_data(reader.role), "last_seq": session.last_seq})
-        self.subscriptions[session_id] = Subscription(self.writer, self.socket_id, hub, reader, after)
+        self.subscriptions[session_id] = Subscription(self.writer, self.guest_id, hub, reader, after)
 
     def _unfollow(self, session_id: UUID) -> None:
         subscription = self.subscriptions.pop(session_id, None)
@@ -336,7 +329,7 @@ class ChatConsumer(AsyncConsumer):
     async def _typing(self, command: Command) -> None:
         await reading(members.writer, self.user, command.data.session_id)
         text = protocol.typing(str(command.data.session_id), self.user.as_data(), command.data.active)
-        stream.publish_live(command.data.session_id, text, self.socket_id)
+        stream.publish_live(command.data.session_id, text, self.guest_id)
         self._ok(command, {})
 
     _answers: ClassVar[dict[str, Callable[["ChatConsumer", Command], Awaitable[None]]]] = {

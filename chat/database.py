@@ -3,15 +3,18 @@
 Channels would send every query of a process through one shared thread, so that one slow query holds up every socket.
 Here reads have threads of their own, and writes on SQLite exactly one: a second writer would only sleep in the busy
 handler, for longer and longer.
+
+A process that answers people lets nobody wait for long (`hurry`). A worker has nobody to tell: it waits until the
+database answers or the kernel gives the connection up (`tcp_user_timeout` in the settings), and then asks again.
 """
 
 import asyncio
 import contextvars
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache, partial
-from typing import ParamSpec, TypeVar
+from typing import Any, ClassVar, ParamSpec, TypeVar
 
 from django.db import Error, connection, connections, transaction
 
@@ -23,6 +26,22 @@ T = TypeVar("T")
 
 THREADS = 8
 WAITING_MAX = 1000  # calls that may wait for a thread before new ones are refused
+ANSWER_S = 5.0  # how long somebody waits for the database before they are told that it does not answer
+PATIENT_S = 30.0  # the same where a long time may be honest work: a page of the admin, a password
+LOCK_MS = 5_000  # how long a statement of a process that hurries waits for a lock
+
+
+def hurry() -> None:
+    """Let nobody in this process wait for long. Called before its first query.
+
+    What nobody waits for any more should not be done much later either: Postgres itself ends such statements, too. Not
+    those of a worker or of manage.py, where pruning and migrations may take their time.
+    """
+    if connection.vendor == "postgresql" and not Pool.hurries:
+        options = connection.settings_dict["OPTIONS"]
+        bounds = f"-c lock_timeout={LOCK_MS} -c statement_timeout={int(PATIENT_S * 1000)}"
+        options["options"] = f"{bounds} {options.get('options', '')}".strip()  # what the operator asks for comes last
+    Pool.hurries = True
 
 
 _pools: dict[str, "Pool"] = {}
@@ -33,21 +52,38 @@ metrics.DATABASE_THREADS.read_by(lambda: {name: pool._threads for name, pool in 
 class Pool:
     """A bounded executor whose threads own database connections."""
 
-    def __init__(self, name: str, threads: int, *, only_reads: bool = False) -> None:
+    hurries: ClassVar[bool] = False
+
+    def __init__(self, name: str, threads: int, *, only_reads: bool = False, within_s: float = ANSWER_S) -> None:
         """What `only_reads` is done again where the database cut its connection: nobody needs to know."""
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix=f"database-{name}")
         self._waiting: int = 0
         self._threads: int = threads
+        self._within_s = within_s
+        self._stuck: set[Future[Any]] = set()  # given up, and not back yet
         self._tidily = partial(_tidily, only_reads=only_reads)
         _pools[name] = self
 
     async def run(self, call: Callable[[], T]) -> T:
-        if self._waiting >= WAITING_MAX:
+        """Do it in a thread. Raises `Unavailable` where too many wait, or (in a process that hurries) for too long.
+
+        A thread cannot be ended: one that is given up works on, and what it does may still come true.
+        """
+        # With each thread stuck nobody can be served: who comes now need not wait to be told so.
+        if self._waiting >= WAITING_MAX or len(self._stuck) >= self._threads:
             raise Unavailable("The database is too busy.")
         self._waiting += 1
+        job = self._executor.submit(contextvars.copy_context().run, self._tidily, call)
         try:
-            context = contextvars.copy_context()
-            return await asyncio.get_running_loop().run_in_executor(self._executor, context.run, self._tidily, call)
+            async with asyncio.timeout(self._within_s if self.hurries else None) as bound:
+                return await asyncio.wrap_future(job)
+        except TimeoutError:
+            if not bound.expired():
+                raise
+            if job.running():  # else it was taken out of the queue, and is never begun
+                self._stuck.add(job)
+                job.add_done_callback(self._stuck.discard)
+            raise Unavailable("The database does not answer.") from None
         finally:
             self._waiting -= 1
 

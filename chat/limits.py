@@ -4,7 +4,7 @@ import hashlib
 import threading
 import time
 from collections import defaultdict, deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from uuid import uuid4
@@ -43,6 +43,16 @@ if not redis.call('ZSCORE', KEYS[1], ARGV[2]) and redis.call('ZCARD', KEYS[1]) >
 redis.call('ZADD', KEYS[1], t[1] + ARGV[3], ARGV[2])
 redis.call('EXPIRE', KEYS[1], ARGV[3])
 return 1
+"""
+
+# Sockets that live, each with its user's key.
+KEEP = """
+local t = redis.call('TIME')
+for i, key in ipairs(KEYS) do
+  redis.call('ZADD', key, t[1] + ARGV[1], ARGV[i + 1])
+  redis.call('EXPIRE', key, ARGV[1])
+end
+return #KEYS
 """
 
 
@@ -94,7 +104,7 @@ def spend_sign_in(username: str, address: str) -> list[Spent]:
 
 def _spend(key: str, limit: int, window_s: float, token: str) -> float:
     """Take a token of a window. Returns the seconds to wait for one, 0 when it was taken."""
-    wait_ms = _ask(SPEND, key, limit, int(window_s * 1000), token)
+    wait_ms = _ask(SPEND, [key], limit, int(window_s * 1000), token)
     return _spend_here(key, limit, token, window_s) if wait_ms is None else wait_ms / 1000
 
 
@@ -130,20 +140,38 @@ def hold_socket(user_id: object, socket_id: str) -> None:
         if socket_id not in mine and len(mine) >= limit:
             raise TooManyConnections
         mine.add(socket_id)
-    if _ask(HOLD, key, limit, socket_id, int(SOCKET_TTL_S)) == 0:
+    if _ask(HOLD, [key], limit, socket_id, int(SOCKET_TTL_S)) == 0:
         _forget(key, socket_id)
         raise TooManyConnections
 
 
-def keep_socket(user_id: object, socket_id: str) -> None:
-    """Say that a socket still lives, again and again. Nothing where it was released meanwhile, by another thread."""
-    if socket_id in _sockets.get(f"chat:sockets:{user_id}", ()):
-        hold_socket(user_id, socket_id)
+def keep_sockets(held: Iterable[tuple[object, str]]) -> None:
+    """Say which sockets still live, by their users: again and again, and in one call for each Redis.
+
+    What is open is counted, whatever the limit: Redis may have let others in while it had forgotten these.
+    """
+    if not settings.CHAT_SOCKETS_PER_USER:
+        return
+    by_shard: dict[int, list[tuple[str, str]]] = defaultdict(list)
+    for user_id, socket_id in held:
+        key = f"chat:sockets:{user_id}"
+        if socket_id in _sockets.get(key, ()):  # else it was released meanwhile, by another thread
+            by_shard[stream.shard_of(key)].append((key, socket_id))
+    for some in by_shard.values():
+        keys, ids = zip(*some, strict=True)
+        _ask(KEEP, keys, int(SOCKET_TTL_S), *ids)
+        for key, socket_id in some:
+            if socket_id not in _sockets.get(key, ()):
+                _tell_released(key, socket_id)
 
 
 def release_socket(user_id: object, socket_id: str) -> None:
     key = f"chat:sockets:{user_id}"
     _forget(key, socket_id)
+    _tell_released(key, socket_id)
+
+
+def _tell_released(key: str, socket_id: str) -> None:
     stream.outbox.put(key, lambda pipe: pipe.zrem(key, socket_id))
 
 
@@ -154,12 +182,13 @@ def _forget(key: str, socket_id: str) -> None:
             del _sockets[key]
 
 
-def _ask(script: str, key: str, *args: str | int) -> int | None:
-    shard = stream.shard_of(key)
+def _ask(script: str, keys: Sequence[str], *args: str | int) -> int | None:
+    """Run a script on keys of one Redis. None where that is away."""
+    shard = stream.shard_of(keys[0])
     if stream.outbox.is_away(shard):
         return None
     try:
-        return int(stream.impatient(shard).eval(script, 1, key, *args))
+        return int(stream.impatient(shard).eval(script, len(keys), *keys, *args))
     except redis.RedisError:
         stream.outbox.pause(shard)
         return None

@@ -82,8 +82,8 @@ DISPLAY = _histogram("chat_message_display_seconds", "From a message's arrival t
 ERRORS = _counter("chat_errors_total", "Errors that clients were told.", "surface", "code")
 SOCKETS = Reading("chat_sockets", "Open sockets.")
 SOCKETS_OPENED = Tally("chat_sockets_opened_total", "Sockets that were let in.")
-SOCKETS_CLOSED = _counter("chat_sockets_closed_total", "Sockets that ended, by close code.", "code")
-SOCKETS_BEHIND = Tally("chat_sockets_behind_total", "Times that a socket read too slowly and began again.")
+SOCKETS_CLOSED = _counter("chat_sockets_closed_total", "Sockets that ended, and streams, by close code.", "code")
+SOCKETS_BEHIND = Tally("chat_sockets_behind_total", "Times that a socket or a stream read too slowly and began again.")
 
 # --- web: the relay ---------------------------------------------------------------------------------------------------
 HUBS = Reading("chat_hubs", "Sessions that somebody watches here.")

@@ -12,7 +12,7 @@ from channels.routing import ProtocolTypeRouter, URLRouter
 from django.core.signals import request_started
 from django.db import close_old_connections, reset_queries
 
-from chat import servers
+from chat import database, servers
 from chat.routing import websocket_urlpatterns
 from chatproject import logs, traces
 
@@ -23,6 +23,7 @@ request_started.disconnect(reset_queries)
 
 logs.begin("web")
 traces.begin("web")
+database.hurry()
 servers.watch_shutdown()
 application = servers.aware(
     ProtocolTypeRouter({"http": traces.traced(http), "websocket": URLRouter(websocket_urlpatterns)})

@@ -177,8 +177,16 @@ else:
     _database["CONN_MAX_AGE"] = 0
     _asked: dict[str, Any] = _database.get("OPTIONS", {})  # what stands behind the ? of the URL, such as sslmode
     _database["OPTIONS"] = {
-        "pool": {"min_size": 2, "max_size": 24, "timeout": 10},
+        # A new connection is tried for again and again, each time after twice as long: without a bound a minute's
+        # outage is followed by another. After it, whoever asks for one begins anew.
+        "pool": {"min_size": 2, "max_size": 24, "timeout": 10, "reconnect_timeout": 5},
         "connect_timeout": 5,
+        # A Postgres that is gone without a word (its machine died, or what lies between lost its table): the kernel
+        # would repeat what we said for a quarter of an hour, and wait for an answer for two. Times in s, but one.
+        "tcp_user_timeout": 5000,
+        "keepalives_idle": 5,
+        "keepalives_interval": 2,
+        "keepalives_count": 3,
         # A query of chat/prepared.py is planned once a connection: from its second run there.
         "prepare_threshold": 1,
         **_asked,

@@ -54,6 +54,8 @@ def db(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[No
 
 def _wipe() -> None:
     with transaction.atomic(), connection.cursor() as cursor:
+        for table in ("token_blacklist_blacklistedtoken", "token_blacklist_outstandingtoken", "django_session"):
+            cursor.execute(f"DELETE FROM {table}")
         for table in TABLES:
             cursor.execute(f"DELETE FROM chat_{table}")
         cursor.execute("DELETE FROM chat_tool")

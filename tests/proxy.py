@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sys
 import threading
 from pathlib import Path
 
@@ -15,8 +16,8 @@ Target = int | Path  # a port of the loopback interface, or a Unix socket
 class Proxy:
     """Listens on a port of its own, in a thread of its own: it goes on while the test blocks."""
 
-    def __init__(self, target: Target) -> None:
-        self.target, self.port = target, free_port()
+    def __init__(self, target: Target, host: str = "127.0.0.1", port: int = 0) -> None:
+        self.target, self.host, self.port = target, host, port or free_port()
         self.swallowed = b""
         self._swallows = False
         self._writers: set[asyncio.StreamWriter] = set()
@@ -28,7 +29,7 @@ class Proxy:
 
     def _run(self, listening: threading.Event) -> None:
         asyncio.set_event_loop(self._loop)
-        self._server = self._loop.run_until_complete(asyncio.start_server(self._serve, "127.0.0.1", self.port))
+        self._server = self._loop.run_until_complete(asyncio.start_server(self._serve, self.host, self.port))
         listening.set()
         self._loop.run_forever()
 
@@ -92,3 +93,7 @@ class Proxy:
         asyncio.run_coroutine_threadsafe(end(), self._loop).result(5)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(5)
+
+
+if __name__ == "__main__":  # a process of its own, in whatever network that is: HOST PORT SOCKET
+    Proxy(Path(sys.argv[3]), sys.argv[1], int(sys.argv[2]))._thread.join()

@@ -3,6 +3,7 @@
 import hashlib
 import logging
 import secrets
+from collections.abc import Collection
 from datetime import timedelta
 from uuid import UUID
 
@@ -42,21 +43,28 @@ def delete_key(user: User, key_id: UUID) -> None:
         raise NotFound
 
 
-def user_of_key(secret: str) -> User | None:
-    """Whose key it is, if it still opens anything. Notes that it was used, about once a minute."""
+def use_key(secret: str) -> ApiKey | None:
+    """The key, with its user, if it still opens anything. Notes that it was used, about once a minute."""
     key = ApiKey.objects.select_related("user").filter(digest=_digest(secret), user__is_active=True).first()
-    if key is None:
-        return None
-    if key.used_at is None or key.used_at < timezone.now() - USED_EVERY:
-        _note_use(key)
-    return key.user
+    if key is not None:
+        _note_use([key])
+    return key
 
 
-def _note_use(key: ApiKey) -> None:
+def living(key_ids: Collection[UUID]) -> set[UUID]:
+    """Those that were not deleted. Whoever asks uses them."""
+    keys = list(ApiKey.objects.filter(pk__in=key_ids).only("pk", "used_at")) if key_ids else []
+    _note_use(keys)
+    return {key.pk for key in keys}
+
+
+def _note_use(keys: Collection[ApiKey]) -> None:
     now = timezone.now()
-    stale = Q(used_at=None) | Q(used_at__lt=now - USED_EVERY)
+    stale = [key.pk for key in keys if key.used_at is None or key.used_at < now - USED_EVERY]
+    if not stale:
+        return
     try:
-        ApiKey.objects.filter(stale, pk=key.pk).update(used_at=now)
+        ApiKey.objects.filter(Q(used_at=None) | Q(used_at__lt=now - USED_EVERY), pk__in=stale).update(used_at=now)
     except DatabaseError as problem:  # a key opens the door all the same
         log.warning("the use of a key could not be noted: %s", type(problem).__name__)
 

@@ -111,6 +111,10 @@ class Sessions(ReadOnly):
         return session.failed
 
     # --- the page ---------------------------------------------------------------------------------------------------
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        # The summary is the talk once more, in an LLM's words; and a client may have put anything into the metadata.
+        return self.fields if request.user.has_perm("chat.view_message") else self.fields[:-1]
+
     def show(self, request: HttpRequest, row: ChatSession) -> dict[str, Any]:
         record_look(visit(request), [row.pk], "session")
         shown: dict[str, Any] = {"row": row}

@@ -17,7 +17,7 @@ from django.http.response import HttpResponseBase
 from django.urls import URLPattern, URLResolver
 from unfold.sites import UnfoldAdminSite
 
-from chat.database import Pool
+from chat.database import PATIENT_S, Pool
 from chat.errors import Unavailable
 from chat.failpoints import failpoint
 from chat.hub import hubs
@@ -33,7 +33,7 @@ _caused: ContextVar[list[tuple[UUID, list[Frame]]]] = ContextVar("caused")
 
 @cache
 def _operators() -> Pool:
-    return Pool("admin", THREADS)
+    return Pool("admin", THREADS, within_s=PATIENT_S)
 
 
 def relay(session_id: UUID, frames: list[Frame]) -> None:

@@ -11,7 +11,7 @@ from chat.actions import tokens
 from chat.api.answers import Answer, Done, raises
 from chat.api.doors import Door
 from chat.api.sign_in import address_of
-from chat.database import Pool, reading, writing
+from chat.database import PATIENT_S, Pool, reading, writing
 from chat.errors import NotAuthenticated, RateLimited
 from chat.models import User
 from chat.protocol.commands import Body
@@ -30,7 +30,7 @@ class Refresh(Body):
 @cache
 def _doorkeepers() -> Pool:
     # To check a password takes a core for a long moment, on purpose: it must not keep others from the database.
-    return Pool("password", 2)
+    return Pool("password", 2, within_s=PATIENT_S)
 
 
 class Token(Door):

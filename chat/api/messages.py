@@ -3,10 +3,11 @@
 import asyncio
 import logging
 import time
+from contextlib import nullcontext
 from typing import Annotated
 from uuid import UUID
 
-from django.db import DatabaseError
+from django.db import Error as AnyDatabaseError
 from django.http import HttpRequest
 from pydantic import Field
 
@@ -15,9 +16,19 @@ from chat.actions import members, messages
 from chat.api.answers import Accepted, Answer, raises
 from chat.api.doors import Door, Headers, Query
 from chat.api.pages import PageQuery, page
-from chat.api.waiting import Wait, until_over
+from chat.api.waiting import Wait, held, until_over
 from chat.database import read_snapshot, reading, writing
-from chat.errors import Busy, Conflict, InvalidInput, NotFound, RateLimited, SessionClosed, TooManyWaiting, Unavailable
+from chat.errors import (
+    Busy,
+    Conflict,
+    InvalidInput,
+    NotFound,
+    RateLimited,
+    SessionClosed,
+    TooManyConnections,
+    TooManyWaiting,
+    Unavailable,
+)
 from chat.models import Message, Run, User
 from chat.protocol import MessageData, RunData, read_body
 from chat.protocol.commands import Key, MessageChange, NewMessage
@@ -39,19 +50,21 @@ class Messages(Door):
         """List what was said, the newest first."""
         return Answer(await reading(_list, self.request, self.user, session_id, query))
 
-    @raises(Busy, Conflict, SessionClosed, RateLimited, TooManyWaiting)
+    @raises(Busy, Conflict, SessionClosed, RateLimited, TooManyConnections, TooManyWaiting)
     async def post(
         self, session_id: UUID, query: PostQuery, headers: PostHeaders, body: NewMessage
     ) -> Answer[AnsweredData] | Accepted[PostedData]:
         """Say something, and wait for the answer if asked to: 202 where it is not there in time."""
         asked_at = time.monotonic()
         body = _with_key_of_header(headers.idempotency_key, body)
-        posted = await messages.send_message(self.user, session_id, body)
-        if not (posted.duplicate or posted.joined):
-            metrics.display.start(posted.run_id, asked_at)
-        if query.wait is not None and await _over_within(query.wait, self.user, session_id, posted.run_id):
-            run, said = await reading(_read_answer, self.user, posted.run_id)
-            return Answer({**posted.as_data(), "run": run, "reply": said})
+        async with nullcontext() if query.wait is None else held(self.user):
+            posted = await messages.send_message(self.user, session_id, body)
+            if not (posted.duplicate or posted.joined):
+                metrics.display.start(posted.run_id, asked_at)
+            if query.wait is not None:
+                found = await _answer_within(query.wait, self.user, session_id, posted.run_id)
+                if found is not None:
+                    return Answer({**posted.as_data(), "run": found[0], "reply": found[1]})
         return Accepted(posted.as_data())
 
 
@@ -75,20 +88,23 @@ def _with_key_of_header(key: str | None, body: NewMessage) -> NewMessage:
     return read_body(NewMessage, {**body.model_dump(exclude_unset=True), "key": key})
 
 
-async def _over_within(seconds: float, user: User, session_id: UUID, run_id: UUID) -> bool:
+Found = tuple[RunData, MessageData | None]
+
+
+async def _answer_within(seconds: float, user: User, session_id: UUID, run_id: UUID) -> Found | None:
     try:
         async with asyncio.timeout(seconds):
             await until_over(user, session_id, run_id)
+        return await reading(_read_answer, user, run_id)
     except TimeoutError:
-        return False
-    except (Unavailable, DatabaseError) as problem:
+        return None
+    except (Unavailable, AnyDatabaseError) as problem:
         # The message is in: an error here would make its author send it again.
         log.warning("waiting for a run failed: %s", type(problem).__name__)
-        return False
-    return True
+        return None
 
 
-def _read_answer(user: User, run_id: UUID) -> tuple[RunData, MessageData | None]:
+def _read_answer(user: User, run_id: UUID) -> Found:
     """A run and, where it succeeded, what it said. Raises `NotFound`."""
     with read_snapshot():
         run = Run.objects.visible_to(user).filter(pk=run_id).first()

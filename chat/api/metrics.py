@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from functools import cache
 from typing import Any
@@ -41,7 +42,8 @@ class Metrics(Door):
             raise NotFound
         await table.look()
         encode, content_type = choose_encoder(self.request.headers.get("Accept", ""))
-        text = await _pool().run(lambda: encode(metrics.registry))
+        # Not in the thread that asks the table: that one may hang, and these numbers are wanted just then.
+        text = await asyncio.get_running_loop().run_in_executor(_encoder(), encode, metrics.registry)
         return Text(text, content_type=content_type)
 
 
@@ -108,6 +110,11 @@ def _age_s(since: datetime) -> float:
 @cache
 def _pool() -> Pool:
     return Pool("metrics", 1)
+
+
+@cache
+def _encoder() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(1, thread_name_prefix="metrics")
 
 
 table = Table()

@@ -5,15 +5,15 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Sequence
 from uuid import UUID, uuid4
 
-from django.db import Error as AnyDatabaseError
 from django.http import HttpRequest
 
-from chat import auth, limits, protocol, servers
+from chat import limits, metrics, protocol, servers
 from chat.api.answers import Stream
 from chat.api.waiting import hold
 from chat.auth import Credential
 from chat.database import reading
 from chat.errors import ChatError
+from chat.guests import guests
 from chat.hub import Hub, hubs, read_membership
 from chat.protocol import Reader
 from chat.subscriptions import Subscription
@@ -22,7 +22,6 @@ from chat.writer import Writer
 log = logging.getLogger(__name__)
 
 COMMENT_S = 15.0
-WATCH_S = 5.0
 GOODBYE_S = 1.0
 COMMENT = ":\n\n"
 RETRY = "retry: 1000\n\n"  # ms: how long an EventSource waits before it comes back
@@ -74,14 +73,15 @@ class EventStream:
     ) -> None:
         scope = getattr(request, "scope", {})
         self._drop = scope.get("chat.drop", lambda: None)
-        self._stream_id = stream_id
+        self.guest_id = stream_id
         self._credential = credential
         self._is_over = False
         self._pieces: asyncio.Queue[str | None] = asyncio.Queue()  # never more than one of the writer's
         self._writer = Writer(self._send, scope.get("chat.drained", servers.at_once), self._start_again)
         self._followed = Followed(self._writer, stream_id, hub, reader, after)
-        works = (self._writer.work(), self._comment(), self._watch(), self._end_with_session())
+        works = (self._writer.work(), self._comment(), self._end_with_session())
         self._tasks = [asyncio.ensure_future(self._guarded(work)) for work in works]
+        guests.enter(self, credential)
         servers.on_goodbye(self.end)
         # A client that goes away before the first piece was asked for ends no generator: that one never began.
         request_task = asyncio.current_task()
@@ -102,6 +102,7 @@ class EventStream:
         await self._pieces.join()
 
     def _start_again(self) -> None:
+        metrics.SOCKETS_BEHIND.n += 1
         log.info("a stream of user %s fell behind", self._credential.user.pk)
         self._followed.start_again()
 
@@ -116,11 +117,12 @@ class EventStream:
         if self._is_over:
             return
         self._is_over = True
+        guests.leave(self)
         servers.off_goodbye(self.end)
         self._followed.end()
         for task in self._tasks:
             task.cancel()
-        limits.release_socket(self._credential.user.pk, self._stream_id)
+        limits.release_socket(self._credential.user.pk, self.guest_id)
 
     async def _guarded(self, work: Awaitable[None]) -> None:
         """A task that dies takes the stream along: half of one would hang for ever."""
@@ -143,21 +145,17 @@ class EventStream:
             if self._pieces.empty():
                 self._pieces.put_nowait(COMMENT)
 
-    async def _watch(self) -> None:
-        """End the stream when its credential is no longer good, or its client takes nothing any more."""
-        waited_s = 0.0
-        while not self._writer.is_stalled:
-            await asyncio.sleep(WATCH_S)
-            waited_s += WATCH_S
-            if waited_s < auth.CHECK_S:
-                continue
-            waited_s = 0.0
-            try:
-                if not await reading(auth.is_still_good, self._credential):
-                    self.end()
-                    await asyncio.sleep(GOODBYE_S)
-                    break
-                await reading(limits.keep_socket, self._credential.user.pk, self._stream_id)
-            except (AnyDatabaseError, ChatError) as problem:
-                log.warning("a credential could not be checked: %s", type(problem).__name__)
+    # --- as a guest -------------------------------------------------------------------------------------------------
+    @property
+    def is_stalled(self) -> bool:
+        return self._writer.is_stalled
+
+    async def on_stalled(self) -> None:
+        metrics.SOCKETS_CLOSED.labels("4408").inc()
+        self._drop()
+
+    async def on_ended(self) -> None:
+        metrics.SOCKETS_CLOSED.labels("4401").inc()
+        self.end()
+        await asyncio.sleep(GOODBYE_S)
         self._drop()

@@ -11,5 +11,5 @@ from chat.protocol.shapes import TicketData
 class Tickets(Door):
     async def post(self) -> Created[TicketData]:
         """Buy a pass that opens one WebSocket, within a minute."""
-        ticket, expires_at = await writing(tickets.issue_ticket, self.user)
+        ticket, expires_at = await writing(tickets.issue_ticket, self.user, self.credential.as_proof())
         return Created({"ticket": ticket, "expires_at": time(expires_at)})

@@ -1,6 +1,8 @@
 """Requests that wait for something in a session: viewers of its hub, as sockets are. They hold no thread."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Annotated
 from uuid import UUID, uuid4
 
@@ -74,23 +76,30 @@ async def hold(user: User, request_id: str) -> None:
         raise
 
 
+@asynccontextmanager
+async def held(user: User) -> AsyncIterator[None]:
+    """Count a request that may wait among its user's sockets. Raises `TooManyConnections`, before anything is done."""
+    request_id = uuid4().hex
+    try:
+        await hold(user, request_id)
+        yield
+    finally:
+        limits.release_socket(user.pk, request_id)
+
+
 async def until_event(user: User, session_id: UUID, after: int) -> None:
     """Return when the log goes beyond a number, or can be followed no more.
 
     Raises `NotFound`, `InvalidInput`, `TooOld`, `TooManyConnections`, `Unavailable`.
     """
     session, reader = await reading(read_membership, user, session_id)
-    request_id = uuid4().hex
-    try:
-        await hold(user, request_id)  # who asks with so many at once is bounded here
+    async with held(user):  # who asks with so many at once is bounded here
         viewer = NextEvent(reader)
         hub = await hubs.join(viewer, session, after)
         try:
             await viewer.came.wait()
         finally:
             hubs.leave(hub, viewer)
-    finally:
-        limits.release_socket(user.pk, request_id)
 
 
 def _is_over(run_id: UUID) -> bool:

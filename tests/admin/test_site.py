@@ -59,9 +59,14 @@ def test_staff_without_permissions_sees_an_empty_admin(talk: Talk, staff: Staff)
 
 def test_a_permission_to_see_sessions_is_none_to_read_their_talk(talk: Talk, staff: Staff) -> None:
     talk.answer("A secret question", "A secret answer")
-    page = staff("view_chatsession", user=talk.ben).text(f"/admin/chat/chatsession/{talk.pk}/change/")
+    ChatSession.objects.update(summary="They spoke of a secret.", summary_seq=3)
+    path = f"/admin/chat/chatsession/{talk.pk}/change/"
+    page = staff("view_chatsession", user=talk.ben).text(path)
     assert "Incident" in page
     assert "secret" not in page and "Newest" not in page and "Members" not in page
+    assert "Metadata" not in page, "a client may have put anything there"
+    page = staff("view_chatsession", "view_message", user=talk.ben).text(path)
+    assert "They spoke of a secret." in page and "Metadata" in page and "A secret answer" in page
 
 
 def test_a_permission_to_see_is_none_to_act(talk: Talk, staff: Staff) -> None:

@@ -227,9 +227,31 @@ async def test_where_waiting_fails_the_message_was_still_taken(
     def broken(*_: object) -> None:
         raise OperationalError("the database went away")
 
-    monkeypatch.setattr("chat.api.waiting.read_membership", broken)
-    said = await ada.post(f"{path}?wait=5", {"content": "hello"}, 202)
-    assert said["duplicate"] is False
+    with monkeypatch.context() as patch:
+        patch.setattr("chat.api.waiting.read_membership", broken)
+        said = await ada.post(f"{path}?wait=5", {"content": "hello", "key": "k"}, 202)
+        assert said["duplicate"] is False
+    run_id = (await ada.post(f"/api/runs/{said['run_id']}/cancel/"))["run_id"]
+    with monkeypatch.context() as patch:  # it has ended, and what came of it cannot be read
+        patch.setattr("chat.api.messages._read_answer", broken)
+        said = await ada.post(f"{path}?wait=5", {"content": "hello", "key": "k"}, 202)
+        assert (said["run_id"], said["duplicate"]) == (run_id, True)
+
+
+async def test_one_who_waits_is_a_connection_and_one_too_many_is_refused_before_anything_is_said(
+    ada: Caller, worker: WorkerOfATest, session_id: str, path: str, settings: Settings
+) -> None:
+    settings.CHAT_SOCKETS_PER_USER = 1
+    asked = asyncio.create_task(ada.post(f"{path}?wait=20", {"content": "hello", "key": "k"}))
+    run = await _started(worker, session_id)
+    for content, key in (("more", "other"), ("hello", "k")):  # a repeat spends nothing else
+        refused = await ada.refused("POST", f"{path}?wait=20", {"content": content, "key": key})
+        assert refused == (429, "too_many_connections")
+    assert len((await ada.get(path))["results"]) == 1
+    await ada.post(path, {"content": "more"}, 202)  # who does not wait is none
+    await worker.finish(run, "An answer.")
+    assert (await asked)["reply"]["content"] == "An answer."
+    assert (await ada.post(f"{path}?wait=20", {"content": "hello", "key": "k"}))["duplicate"], "there is room again"
 
 
 async def test_those_who_wait_hold_no_threads(ada: Caller, session_id: str, path: str, settings: Settings) -> None:
@@ -237,7 +259,7 @@ async def test_those_who_wait_hold_no_threads(ada: Caller, session_id: str, path
 
     # Django's test client connects again what the application disconnects from every request.
     application = importlib.reload(asgi).application
-    settings.CHAT_MESSAGES_PER_10S = 0
+    settings.CHAT_MESSAGES_PER_10S = settings.CHAT_SOCKETS_PER_USER = 0
     assert ada.user is not None
     token = AccessToken.for_user(ada.user)
     scope = {

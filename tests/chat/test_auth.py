@@ -14,10 +14,11 @@ from django.utils import timezone
 from rest_framework_simplejwt.tokens import AccessToken, RefreshToken
 
 from chat import auth
-from chat.actions import tickets
-from chat.auth import Credential, identify, is_still_good
+from chat.actions import api_keys, tickets
+from chat.auth import Credential, ended, identify, is_still_good
 from chat.errors import ForbiddenOrigin, NotAuthenticated
-from chat.models import Ticket, User
+from chat.models import ApiKey, Ticket, User
+from chat.protocol.commands import NewApiKey
 
 
 def scope(*, query: str = "", subprotocols: tuple[str, ...] = (), **headers: str) -> dict[str, Any]:
@@ -203,3 +204,35 @@ def test_a_sign_out_ends_the_cookie(ada: User) -> None:
 def test_a_cookie_that_is_somebody_elses_by_now_is_no_good(ada: User, ben: User) -> None:
     cookie = cookie_of(ben)
     assert not is_still_good(Credential(ada, session_key=cookie.rpartition("=")[2]))
+
+
+def test_however_many_there_are_they_are_asked_about_at_once(
+    ada: User, ben: User, eve: User, django_assert_num_queries: Any
+) -> None:
+    def all_of(user: User) -> list[Credential]:
+        key = api_keys.create_key(user, NewApiKey(name="mine"))[1]
+        given: list[dict[str, Any]] = [
+            {"authorization": f"Bearer {token_of(user)}"},
+            {"authorization": f"Bearer {key}"},
+        ]
+        given.append({"cookie": cookie_of(user), "origin": "http://chat.test"})
+        return [identify(scope(**one)) for one in given]
+
+    adas, bens, eves = all_of(ada), all_of(ben), all_of(eve)
+    SessionStore(adas[2].session_key).delete()
+    api_keys.delete_key(ada, adas[1].key_id)  # type: ignore[arg-type]
+    User.objects.filter(pk=eve.pk).update(is_active=False)
+    with django_assert_num_queries(3):
+        assert ended([*adas, *bens, *eves]) == {adas[1], adas[2], *eves}
+    with django_assert_num_queries(1):
+        assert ended([adas[0], bens[0]]) == set()
+
+
+def test_a_key_that_holds_a_socket_open_is_in_use(ada: User) -> None:
+    _, key = api_keys.create_key(ada, NewApiKey(name="mine"))
+    credential = identify(scope(authorization=f"Bearer {key}"))
+    long_ago = timezone.now() - timedelta(hours=1)
+    ApiKey.objects.update(used_at=long_ago)
+    assert is_still_good(credential)
+    used_at = ApiKey.objects.get().used_at
+    assert used_at is not None and used_at > long_ago

@@ -16,7 +16,7 @@ from channels.testing import WebsocketCommunicator
 from django.conf import settings
 from rest_framework_simplejwt.tokens import AccessToken
 
-from chat import auth, consumers, failpoints, limits, stream
+from chat import auth, consumers, failpoints, guests, limits, stream
 from chat import writer as writer_module
 from chat.actions import attempts, members, runs, sessions
 from chat.actions.questions import Question
@@ -261,7 +261,7 @@ async def test_without_a_database_a_socket_is_told_to_come_back(talk: Talk, monk
 @pytest.fixture
 def watchful(monkeypatch: pytest.MonkeyPatch) -> None:
     """Credentials are looked at again all the time."""
-    monkeypatch.setattr(consumers, "WATCH_S", 0.03)
+    monkeypatch.setattr(guests, "WATCH_S", 0.03)
     monkeypatch.setattr(auth, "CHECK_S", 0.03)
 
 
@@ -798,7 +798,7 @@ async def test_one_that_fell_behind_is_told_when_it_was_taken_out_meanwhile(
 
 async def test_one_that_takes_nothing_is_closed(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(settings, "CHAT_SLOW_S", 0.05)
-    monkeypatch.setattr(consumers, "WATCH_S", 0.05)
+    monkeypatch.setattr(guests, "WATCH_S", 0.05)
     gate = asyncio.Event()
     gate.set()
     socket = Socket(talk.ada, app=ChatConsumer.as_asgi(), drained=gate.wait)
@@ -814,7 +814,7 @@ async def test_one_that_takes_nothing_is_closed(talk: Talk, monkeypatch: pytest.
 async def test_one_that_cannot_even_be_told_is_given_up(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
     """On a server that makes senders wait, the goodbye waits too."""
     monkeypatch.setattr(settings, "CHAT_SLOW_S", 0.05)
-    monkeypatch.setattr(consumers, "WATCH_S", 0.05)
+    monkeypatch.setattr(guests, "WATCH_S", 0.05)
     monkeypatch.setattr(consumers, "GOODBYE_S", 0.05)
     jammed = asyncio.Event()
 

@@ -162,6 +162,63 @@ async def test_a_call_that_is_given_up_makes_room_for_another(db: None, monkeypa
     release.set()
 
 
+# --- a database that does not answer ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a web process."""
+    monkeypatch.setattr(Pool, "hurries", True)
+
+
+async def test_who_asks_is_told_in_time_that_the_database_does_not_answer(db: None, in_a_hurry: None) -> None:
+    pool, release = Pool("test", 2, within_s=0.2), threading.Event()
+    begun: list[int] = []
+    try:
+        hanging = [asyncio.ensure_future(pool.run(release.wait)) for _ in range(2)]
+        queued = asyncio.ensure_future(pool.run(lambda: begun.append(1)))
+        for given_up in (*hanging, queued):
+            with pytest.raises(Unavailable) as told:
+                await asyncio.wait_for(given_up, WAIT_S)
+            assert told.value.temporary
+        before = time.monotonic()
+        with pytest.raises(Unavailable):
+            await pool.run(int)
+        assert time.monotonic() - before < 0.1, "no thread is left that could serve anybody: that is told at once"
+    finally:
+        release.set()
+    while pool._stuck:
+        await asyncio.sleep(0.01)
+    assert await pool.run(int) == 0, "they are back"
+    assert not begun, "what was refused before it began is not done afterwards"
+
+
+async def test_one_call_that_hangs_leaves_the_other_threads_to_the_others(db: None, in_a_hurry: None) -> None:
+    pool, release = Pool("test", 2, within_s=0.1), threading.Event()
+    try:
+        with pytest.raises(Unavailable):
+            await pool.run(release.wait)
+        assert [await pool.run(int) for _ in range(5)] == [0] * 5
+    finally:
+        release.set()
+
+
+async def test_a_time_out_of_the_call_itself_is_its_own(db: None, in_a_hurry: None) -> None:
+    def fail() -> None:
+        raise TimeoutError("of something else")
+
+    with pytest.raises(TimeoutError, match="of something else"):
+        await Pool("test", 1).run(fail)
+
+
+async def test_a_worker_waits_until_the_database_answers(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Pool, "hurries", False)
+    assert await Pool("test", 1, within_s=0.05).run(lambda: threading.Event().wait(0.2)) is False, "it was waited for"
+
+
+# --- what a thread has ------------------------------------------------------------------------------------------------
+
+
 async def test_a_thread_knows_the_context_of_its_caller(db: None) -> None:
     variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="nobody")
     variable.set("ada")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 from uuid import uuid4
 
@@ -184,8 +185,57 @@ def test_what_redis_refuses_is_not_counted_here(redis: Any) -> None:
 
 def test_a_socket_that_was_let_go_is_not_counted_again_by_a_slower_thread(redis: Any) -> None:
     limits.hold_socket("ada", "1")
-    limits.keep_socket("ada", "1")
+    limits.keep_sockets([("ada", "1")])
     limits.release_socket("ada", "1")
-    limits.keep_socket("ada", "1")
+    limits.keep_sockets([("ada", "1")])
     told()
     assert not limits._sockets and not redis.exists("chat:sockets:ada")
+
+
+def test_a_socket_that_is_open_stays_counted_though_redis_has_let_in_others_meanwhile(redis: Any) -> None:
+    for number in ("1", "2"):
+        limits.hold_socket("ada", number)
+    redis.flushall()
+    redis.zadd("chat:sockets:ada", {"of another process": time.time() + 60, "and one more": time.time() + 60})
+    limits.keep_sockets([("ada", "1"), ("ada", "2")])
+    assert limits._sockets == {"chat:sockets:ada": {"1", "2"}}, "or each such moment would let in as many again"
+    assert redis.zcard("chat:sockets:ada") == 4
+    with pytest.raises(TooManyConnections):
+        limits.hold_socket("ada", "3")
+
+
+def test_many_sockets_say_that_they_live_in_one_call(redis: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    everybody = [(f"user {number}", f"socket {number}") for number in range(300)]
+    for one in everybody:
+        limits.hold_socket(*one)
+    redis.flushall()
+    calls: list[object] = []
+    ask = limits._ask
+
+    def counted(*args: Any) -> int | None:
+        calls.append(args)
+        return ask(*args)
+
+    monkeypatch.setattr(limits, "_ask", counted)
+    limits.keep_sockets(everybody)
+    assert len(calls) == 1
+    assert len(redis.keys("chat:sockets:*")) == 300
+    assert redis.zrange("chat:sockets:user 7", 0, -1) == [b"socket 7"]
+    assert 50 < redis.ttl("chat:sockets:user 7") <= 60
+
+
+def test_a_socket_that_is_let_go_while_it_says_that_it_lives_is_counted_no_more(
+    redis: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits.hold_socket("ada", "1")
+    ask = limits._ask
+
+    def late(*args: Any) -> int | None:
+        limits.release_socket("ada", "1")
+        told()
+        return ask(*args)
+
+    monkeypatch.setattr(limits, "_ask", late)
+    limits.keep_sockets([("ada", "1")])
+    told()
+    assert not redis.exists("chat:sockets:ada")

@@ -12,14 +12,14 @@ from chatproject.asgi import application as application_of_ours  # isort: skip -
 
 from django.conf import settings
 
-from chat import auth, consumers, limits, servers
+from chat import auth, consumers, guests, limits, servers
 from chat.api import streams
 from chat.hub import hubs
 
 streams.COMMENT_S = 0.2
 if not os.environ.get("CHAT_TEST_PATIENT"):
     settings.CHAT_SLOW_S = 1.0
-    consumers.WATCH_S = streams.WATCH_S = auth.CHECK_S = 0.1
+    guests.WATCH_S = auth.CHECK_S = 0.1
     consumers.GOODBYE_S = streams.GOODBYE_S = 0.3
 
 largest_backlog = 0

@@ -8,11 +8,14 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.contrib.sessions.backends.db import SessionStore
+from django.contrib.sessions.models import Session
 from django.db import InterfaceError, OperationalError
 from django.utils import timezone
+from rest_framework_simplejwt.token_blacklist.models import BlacklistedToken, OutstandingToken
 
 from chat import stream
-from chat.actions import attempts, runs, sessions, tickets, workers
+from chat.actions import attempts, logins, runs, sessions, tickets, tokens, workers
 from chat.models import Agent, Run, Ticket, Usage, Worker
 from tests.inside import Talk, Threads, new_talk, rung, told
 from workers import sweep as sweep_module
@@ -250,6 +253,24 @@ def test_what_ran_out_long_ago_is_pruned(talk: Talk) -> None:
     prune()
     assert not Worker.objects.filter(pk=gone).exists()
     assert not Ticket.objects.exists()
+
+
+def test_what_a_person_signed_in_with_is_pruned_when_it_has_run_out(
+    talk: Talk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tokens, "BATCH", 2)
+    monkeypatch.setattr(logins, "BATCH", 2)
+    for _ in range(5):
+        tokens.rotate_token(tokens.issue_tokens(talk.ada).refresh)
+        SessionStore().create()
+    OutstandingToken.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
+    Session.objects.update(expire_date=timezone.now() - timedelta(seconds=1))
+    good, login = tokens.issue_tokens(talk.ada).refresh, SessionStore()
+    login.create()
+    prune()
+    assert (OutstandingToken.objects.count(), BlacklistedToken.objects.count()) == (1, 0)
+    assert [one.session_key for one in Session.objects.all()] == [login.session_key]
+    tokens.rotate_token(good)
 
 
 def test_a_sweep_of_a_quiet_server_is_quick(talk: Talk, watchful: Any) -> None:
