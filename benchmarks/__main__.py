@@ -26,26 +26,28 @@ def main() -> int:
     options = argparse.ArgumentParser(prog="make bench", description=(__doc__ or "").partition("\n")[0])
     options.add_argument("names", nargs="*", choices=[*NAMES, []], help="which of them; else all")
     options.add_argument("--rounds", type=int, default=3)
-    options.add_argument("--much", type=float, default=1.0, help="how much to do in a round: 0.1 for a quick look")
+    options.add_argument("--much", type=float, default=1.0, help="how often and how long: 0.1 for a quick look")
     options.add_argument("--write", action="store_true", help="put what is known into docs/, if nothing fails")
     given = options.parse_args()
     rivals.prepare()
     print(f"{report.machine()}; load {os.getloadavg()[0]:.1f}", flush=True)
-    begin, failed = time.monotonic(), []
+    begin, told, failed = time.monotonic(), list[str](), list[str]()
     for name in given.names or NAMES:
         try:
-            _measure(name, given)
+            told.append(_measure(name, given))
         except Exception:
             traceback.print_exc()
             failed.append(name)
     if given.write and not failed:
         report.write(report.load())
         picture.save(report.load())
+    print("", *told, sep="\n")
     print(f"\n{time.monotonic() - begin:.0f} s. {'Failed: ' + ', '.join(failed) if failed else 'All ran.'}")
     return 1 if failed else 0
 
 
-def _measure(name: str, given: argparse.Namespace) -> None:
+def _measure(name: str, given: argparse.Namespace) -> str:
+    """Measure, print it as rows, keep it, and give it as a line of JSON."""
     benchmark: Any = importlib.import_module(f"benchmarks.{name}")
     load = os.getloadavg()[0]
     with Bench(rounds=given.rounds, much=given.much) as bench:
@@ -56,6 +58,7 @@ def _measure(name: str, given: argparse.Namespace) -> None:
     if bench.busiest_client > BUSY:
         print(f"  The load client was {bench.busiest_client:.0%} busy: it may have been the bound.", flush=True)
     report.save(name, benchmark.TITLE, figures, facts)
+    return report.as_json(name)
 
 
 if __name__ == "__main__":

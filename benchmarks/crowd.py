@@ -16,28 +16,20 @@ from benchmarks.figures import Figure, Rounds, percentile
 from benchmarks.llm import text_of
 from benchmarks.send import check
 
-TITLE = "40 users at once, answers of 100 tokens at full speed"
 USERS, TOKENS = 40, 100
+TITLE = f"{USERS} users at once, answers of {TOKENS} tokens at full speed"
 MODEL = f"tokens-{TOKENS}@0"
 DEMO = f"demo?tokens={TOKENS}&tokens_per_s=0&first_token_ms=0"
 DEMO_TEXT = " ".join(f"w{number}" for number in range(1, TOKENS + 1))
-RATE, FIRST = "answers a second", "first token, p95"
+RATE, FIRST = "answers a second, {} users", "first token, p95, {} users"
+
+
+Crowds = dict[str, tuple[Sequence[Chat], str | None, str]]  # by name: its users, the LLM they name, what it answers
 
 
 async def run(bench: Bench) -> list[Figure]:
     llm_url, rounds = bench.llm(), Rounds()
-    users = bench.many(USERS)
-    crowds: dict[str, tuple[Sequence[Chat], str | None, str]] = {}
-    for database, name in DATABASES.items():
-        env = {"CHAT_LLM": f"openai:{MODEL}", "CHAT_LLMS": DEMO, "OPENAI_BASE_URL": llm_url, "OPENAI_API_KEY": "none"}
-        stack = bench.stack(database, env=env)
-        ours = [await Ours.open(stack, stack.person(f"user{n}").token) for n in range(users)]
-        crowds[f"{name}, demo LLM"] = ours, DEMO, DEMO_TEXT
-        crowds[f"{name}, HTTP LLM"] = ours, None, text_of(TOKENS)
-    chainlit = rivals.chainlit(bench, llm_url, MODEL)[0]
-    crowds["Chainlit"] = [await Chainlit.open(chainlit) for _ in range(users)], None, text_of(TOKENS)
-    agno = rivals.agno(bench, llm_url, MODEL)[0]
-    crowds["Agno, durable"] = [Agno(agno) for _ in range(users)], None, text_of(TOKENS)
+    crowds = await ours(bench, llm_url) | await theirs(bench, llm_url)
     for chats, llm, _ in crowds.values():
         await asyncio.gather(*(one.ask("Hello there", llm) for one in chats))
     for _ in range(bench.rounds):
@@ -48,13 +40,33 @@ async def run(bench: Bench) -> list[Figure]:
             passed_s = time.perf_counter() - begin
             asked = [one for said in talks for one in said]
             check(name, asked, text)
-            rounds.add(RATE, name, "/s", len(asked) / passed_s)
-            rounds.add(FIRST, name, "ms", percentile([one.first for one in asked], 0.95))
+            rounds.add(RATE.format(len(chats)), name, "/s", len(asked) / passed_s)
+            rounds.add(FIRST.format(len(chats)), name, "ms", percentile([one.first for one in asked], 0.95))
     for chats, *_ in crowds.values():
         for one in chats:
             one.close()
     mine = [name for name in crowds if name.endswith("LLM")]
-    return rounds.figures({(FIRST, name): 250 for name in mine}, {(RATE, name): 200 for name in mine})
+    first, rate = FIRST.format(USERS), RATE.format(USERS)
+    return rounds.figures({(first, name): 250 for name in mine}, {(rate, name): 200 for name in mine})
+
+
+async def ours(bench: Bench, llm_url: str) -> Crowds:
+    crowds: Crowds = {}
+    for database, name in DATABASES.items():
+        env = {"CHAT_LLM": f"openai:{MODEL}", "CHAT_LLMS": DEMO, "OPENAI_BASE_URL": llm_url, "OPENAI_API_KEY": "none"}
+        stack = bench.stack(database, env=env)
+        users = [await Ours.open(stack, stack.person(f"user{n}").token) for n in range(USERS)]
+        crowds[f"{name}, demo LLM"] = users, DEMO, DEMO_TEXT
+        crowds[f"{name}, HTTP LLM"] = users, None, text_of(TOKENS)
+    return crowds
+
+
+async def theirs(bench: Bench, llm_url: str) -> Crowds:
+    chainlit, agno = rivals.chainlit(bench, llm_url, MODEL)[0], rivals.agno(bench, llm_url, MODEL)[0]
+    return {
+        "Chainlit": ([await Chainlit.open(chainlit) for _ in range(USERS)], None, text_of(TOKENS)),
+        "Agno, durable": ([Agno(agno) for _ in range(USERS)], None, text_of(TOKENS)),
+    }
 
 
 async def talk(chat: Chat, llm: str | None, until: float) -> list[Asked]:

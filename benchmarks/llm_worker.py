@@ -6,8 +6,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import psutil
-
+from benchmarks.bench import cpu_s
 from tests.connection import Connection
 from tests.llm_process import LLMProcess
 from tests.stack import Stack, Workshop
@@ -47,10 +46,10 @@ class Worker:
             if not self._sessions:
                 self._sessions = [await client.new_session() for _ in range(self.streams)]
                 await self._ask(client, self._sessions[:1])  # what is loaded once is not the price of a token
-            process = psutil.Process(self._stack.workers[0].pid)
-            before, began = await self._written(), _cpu_s(process)
+            worker = self._stack.workers[0]
+            before, began = await self._written(), cpu_s(worker)
             await self._ask(client, self._sessions)
-            return {"cpu_s": _cpu_s(process) - began, "tokens": await self._written() - before}
+            return {"cpu_s": cpu_s(worker) - began, "tokens": await self._written() - before}
 
     async def _ask(self, client: Connection, sessions: list[str]) -> None:
         await asyncio.gather(*(client.post(f"/api/sessions/{one}/messages/", {"content": "go"}) for one in sessions))
@@ -61,8 +60,3 @@ class Worker:
         """Count the words of all answers: nothing is counted that did not arrive in the database."""
         texts = "[m.content for m in Message.objects.filter(role='assistant')]"
         return sum(len(text.split()) for text in await asyncio.to_thread(self._stack.ask, texts))
-
-
-def _cpu_s(process: psutil.Process) -> float:
-    used = process.cpu_times()
-    return float(used.user + used.system)

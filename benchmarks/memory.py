@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from functools import partial
 
 from benchmarks import rooms
 from benchmarks.bench import SERVERS, Bench, memory_bytes
@@ -11,24 +10,21 @@ from benchmarks.figures import Figure, Rounds
 
 TITLE = "Memory of an idle socket that follows a session"
 SOCKETS, WARM = 500, 50
-WHAT = "memory a socket"
+WHAT = "memory a socket, of {}"
 
 
 async def run(bench: Bench) -> list[Figure]:
     rounds = Rounds()
-    openers = [partial(rooms.ours, bench, server) for server in SERVERS]
-    openers += [partial(rooms.stock_channels, bench, server) for server in SERVERS]
-    openers.append(partial(rooms.socketio, bench))
     for _ in range(bench.rounds):
-        for opened in openers:
-            room = await opened()  # a process each time: what others have left would be used again
-            await room.enter(bench.many(WARM))
+        for opened in rooms.openers():
+            room = await opened(bench)  # a process each time: what others have left would be used again
+            await room.enter(WARM)
             await asyncio.sleep(0.5)
             before, there = memory_bytes(room.server), len(room.sockets)
-            await room.enter(bench.many(SOCKETS))
+            await room.enter(SOCKETS)
             await asyncio.sleep(0.5)
             added = len(room.sockets) - there
-            rounds.add(WHAT, room.name, "KB", (memory_bytes(room.server) - before) / added / 1000)
+            rounds.add(WHAT.format(added), room.name, "KB", (memory_bytes(room.server) - before) / added / 1000)
             room.leave()
             bench.end_all()
-    return rounds.figures({(WHAT, f"ours, {server}"): 45 for server in SERVERS})
+    return rounds.figures({(WHAT.format(SOCKETS), f"ours, {server}"): 45 for server in SERVERS})

@@ -30,7 +30,7 @@ PASSWORD = "correct horse battery"
 
 SIZE, READY = "first load, all that is sent", "first load, until one can write"
 FRAMES, WORST, BUSY = (
-    "frames a second while an answer is written",
+    f"frames a second while an answer of {TOKENS:,} pieces is written",
     "frames in its worst second",
     "main thread busy meanwhile",
 )
@@ -80,12 +80,11 @@ class Site:
 
 async def run(bench: Bench) -> list[Figure]:
     llm_url, rounds = bench.llm(), Rounds()
-    tokens = bench.many(TOKENS, 100)
-    long_answer = f"markdown-{tokens}@{PER_S}"
+    long_answer = f"markdown-{TOKENS}@{PER_S}"
     env = {"CHAT_LLM": f"openai:markdown-{SHORT}@0", "OPENAI_BASE_URL": llm_url, "OPENAI_API_KEY": "none"}
     stack = bench.stack(env=env)
     ada = stack.person("ada", PASSWORD)
-    session_id = await long_talk(stack, ada, bench.many(MESSAGES, 200) // 2)
+    session_id = await long_talk(stack, ada, MESSAGES // 2)
     stack.ask("Agent.objects.update(llm=llm)", llm=f"openai:{long_answer}")
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=chromium.find(), args=chromium.OPTIONS)
@@ -94,7 +93,7 @@ async def run(bench: Bench) -> list[Figure]:
         for _ in range(bench.rounds):
             for who, site in ((OURS, ours), (CHAINLIT, theirs)):
                 await load(rounds, who, site, browser)
-                await answer(rounds, who, site, browser, tokens)
+                await answer(rounds, who, site, browser)
             await long_session(rounds, ours, browser, session_id)
         await browser.close()
     beside = [ratio(rounds.figure(what, OURS), rounds.figure(what, CHAINLIT)) for what in (SIZE, READY, BUSY)]
@@ -138,7 +137,7 @@ async def load(rounds: Rounds, who: str, site: Site, browser: Browser) -> None:
     await site.context.close()
 
 
-async def answer(rounds: Rounds, who: str, site: Site, browser: Browser, tokens: int) -> None:
+async def answer(rounds: Rounds, who: str, site: Site, browser: Browser) -> None:
     """Ask, and count the frames from the first words of the answer to its last."""
     page = await site.visit(browser)
     await page.wait_for_load_state("networkidle")  # before, Chainlit does not listen
@@ -150,13 +149,13 @@ async def answer(rounds: Rounds, who: str, site: Site, browser: Browser, tokens:
     await metrics.send("Performance.enable")
     before, begin = await main_thread_s(metrics), time.perf_counter()
     await page.evaluate(COUNT)
-    await until(lambda: ended(page, site), tokens / PER_S + 60)
+    await until(lambda: ended(page, site), TOKENS / PER_S + 60)
     stamps = await page.evaluate("counted")
     took = time.perf_counter() - begin
     rounds.add(BUSY, who, "%", (await main_thread_s(metrics) - before) / took * 100)
     rounds.add(FRAMES, who, "/s", per_second(stamps))
     rounds.add(WORST, who, "", worst_second(stamps))
-    check(who, await shown.inner_text(), tokens)
+    check(who, await shown.inner_text(), TOKENS)
     await site.context.close()
 
 

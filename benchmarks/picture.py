@@ -7,6 +7,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from benchmarks import crowd, fanout
 from benchmarks.report import ROOT, amount
 from benchmarks.send import FIRST
 
@@ -40,13 +41,14 @@ CHATS = ("SQLite", "Postgres", "Chainlit", "Agno, durable")
 CROWDS = ("SQLite, demo LLM", "Postgres, demo LLM", "SQLite, HTTP LLM", "Postgres, HTTP LLM", *CHATS[2:])
 ROOMS = ("ours, daphne", "ours, uvicorn", "stock Channels, daphne", "stock Channels, uvicorn", "Socket.IO on node")
 CPU = f"µs of the server's CPU a delivery; {LESS}"
+USERS, SOCKETS = f"{crowd.USERS} users at once", f"{fanout.SOCKETS} sockets"
 PANELS = (
     Panel("From sending to “ok”", f"ms, median; {LESS}", "send", "send → ok, p50", CHATS),
     Panel("First token, over the LLM's own", f"ms, median; {LESS}", "send", f"{FIRST}, p50", CHATS),
-    Panel("40 users at once", "answers a second; more is better", "crowd", "answers a second", CROWDS),
-    Panel("40 users at once: first token", f"ms, 95th percentile; {LESS}", "crowd", "first token, p95", CROWDS),
-    Panel("500 sockets: bursts", CPU, "fanout", "CPU a delivery, in bursts", ROOMS),
-    Panel("500 sockets: 10 frames a second", CPU, "fanout", "CPU a delivery, 10 frames a second", ROOMS),
+    Panel(USERS, "answers a second; more is better", "crowd", crowd.RATE.format(crowd.USERS), CROWDS),
+    Panel(f"{USERS}: first token", f"ms, 95th percentile; {LESS}", "crowd", crowd.FIRST.format(crowd.USERS), CROWDS),
+    Panel(f"{SOCKETS}: bursts", CPU, "fanout", fanout.BURST.format(fanout.SOCKETS), ROOMS),
+    Panel(f"{SOCKETS}: 10 frames a second", CPU, "fanout", fanout.SPARSE.format(fanout.SOCKETS), ROOMS),
 )
 OTHERS = ("Chainlit", "Agno", "stock", "Socket.IO")
 

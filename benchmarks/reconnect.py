@@ -35,7 +35,7 @@ async def run(bench: Bench) -> list[Figure]:
         stacks[name] = stack, token, chat
     for _ in range(bench.rounds):
         for name, (stack, token, chat) in stacks.items():
-            times = bench.many(30)
+            times = bench.times(30)
             for what in (WATCHED, ALONE):
                 if what == ALONE:
                     chat.close()

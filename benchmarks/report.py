@@ -90,6 +90,11 @@ def save(name: str, title: str, figures: Iterable[Figure], facts: dict[str, Any]
     path.write_text(json.dumps(known, indent=1, ensure_ascii=False) + "\n")
 
 
+def as_json(name: str, path: Path = RESULTS) -> str:
+    """What is kept of a benchmark, in one line."""
+    return json.dumps({"benchmark": name, **load(path)[name]}, ensure_ascii=False)
+
+
 def load(path: Path = RESULTS) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
     return found
@@ -111,6 +116,6 @@ def write(results: dict[str, Any], page: Path = PAGE) -> None:
 
 def _circumstances(kept: dict[str, Any]) -> str:
     day = datetime.fromisoformat(kept["at"]).strftime("%-d %B %Y")
-    much = "" if kept["much"] == 1 else f" of {kept['much']:.0%} of the full amount"
+    much = "" if kept["much"] == 1 else f", each {kept['much']:.0%} as often and as long as in full"
     busy = f"the load client was at most {kept['client_share']:.0%} busy"
     return f"{day}, {kept['rounds']} rounds{much}; {kept['machine']}, load before {kept['load']:.1f}; {busy}."

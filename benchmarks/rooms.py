@@ -8,11 +8,13 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
-from benchmarks.bench import Bench, Wrong
+from benchmarks.bench import SERVERS, Bench, Wrong
 from benchmarks.chats import Heard, new_sessions
 from benchmarks.peers import environment
 from benchmarks.rivals import PEERS
@@ -20,6 +22,7 @@ from benchmarks.sockets import Socket
 from tests.processes import ROOT, Process, free_port
 from tests.stack import asgi_command
 
+CHECK_S = 10.0  # chat.auth: so often ours looks whether a socket's credential is still good
 MARK = "a-mark-that-each-frame-holds-once"
 TEXT = "What is said in a room is about this long, more or less: two lines on a page, or a few words of an answer."
 
@@ -47,6 +50,7 @@ class Room:
     headers: dict[str, str] = field(default_factory=dict)
     hello: str | None = None  # what a socket says first
     joined: str = "joined"  # what it is told when it is in the room
+    every_s: float = 0.0  # how often its server does something for each socket of its own accord, if it does
     sockets: list[Socket] = field(default_factory=list)
 
     async def enter(self, count: int) -> None:
@@ -96,7 +100,8 @@ async def ours(bench: Bench, server: str) -> Room:
     teller = _teller(bench, [sys.executable, "-m", "benchmarks.publisher", session_id], stack.env)
     hello = json.dumps({"type": "session.subscribe", "ref": "1", "data": {"session_id": session_id}})
     url = stack.webs[0].url.replace("http", "ws") + "/ws/"
-    return Room(f"ours, {server}", url, stack.webs[0], teller, {"Authorization": f"Bearer {token}"}, hello, '"ok"')
+    headers = {"Authorization": f"Bearer {token}"}
+    return Room(f"ours, {server}", url, stack.webs[0], teller, headers, hello, '"ok"', CHECK_S)
 
 
 async def stock_channels(bench: Bench, server: str) -> Room:
@@ -116,6 +121,12 @@ async def socketio(bench: Bench) -> Room:
     teller = _teller(bench, [*command, "publish"], env)
     url = f"ws://127.0.0.1:{port}/socket.io/?EIO=4&transport=websocket"
     return Room("Socket.IO on node", url, web, teller, hello="40")
+
+
+def openers() -> list[Callable[[Bench], Awaitable[Room]]]:
+    """Everybody's rooms, to open as they are needed."""
+    mine = [partial(ours, server=server) for server in SERVERS]
+    return [*mine, *(partial(stock_channels, server=server) for server in SERVERS), socketio]
 
 
 def _environment(redis_url: str) -> dict[str, str]:

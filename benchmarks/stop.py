@@ -20,12 +20,12 @@ async def run(bench: Bench) -> list[Figure]:
         stack = bench.stack(database, env={"CHAT_LLM": LLM})
         chats[name] = await Ours.open(stack, stack.person("ada").token)
     for chat in chats.values():
-        for _ in range(bench.many(5)):
+        for _ in range(bench.times(5)):
             await stop(chat)
     for _ in range(bench.rounds):
         for name, chat in chats.items():
             with bench.cost():
-                rounds.spread(STOP, name, "ms", [await stop(chat) for _ in range(bench.many(40))])
+                rounds.spread(STOP, name, "ms", [await stop(chat) for _ in range(bench.times(40))])
     for chat in chats.values():
         chat.close()
     return rounds.figures({(f"{STOP}, p95", name): 20 for name in chats})

@@ -16,7 +16,7 @@ from tests.stack import Stack
 from tests.wire import Client
 
 TITLE = "Runs that call two tools between two calls of their LLM"
-ALONE, MANY, CPU = "send → answer, one at a time", "runs a second, 20 sessions at once", "CPU a run, worker"
+ALONE, MANY, CPU = "send → answer, one at a time", "runs a second, {} sessions at once", "CPU a run, worker"
 SESSIONS = 20
 
 
@@ -30,14 +30,14 @@ async def run(bench: Bench) -> list[Figure]:
             sessions = [await client.new_session() for _ in range(SESSIONS)]
             for session_id in sessions:
                 await client.subscribe(session_id)
-            await in_turn(client, sessions[0], bench.many(10))  # caches, pools and imports
+            await in_turn(client, sessions[0], bench.times(10))  # caches, pools and imports
             for _ in range(bench.rounds):
-                rounds.spread(ALONE, name, "ms", await in_turn(client, sessions[0], bench.many(40)))
-                each = bench.many(10)
+                rounds.spread(ALONE, name, "ms", await in_turn(client, sessions[0], bench.times(40)))
+                each = bench.times(10)
                 with bench.cost(stack.workers[0]) as worker:
                     await asyncio.gather(*(in_turn(client, session_id, each) for session_id in sessions))
-                rounds.add(MANY, name, "/s", each * SESSIONS / worker.wall_s)
-                rounds.add(CPU, name, "ms", worker.cpu_s / (each * SESSIONS) * 1e3)
+                rounds.add(MANY.format(len(sessions)), name, "/s", each * len(sessions) / worker.wall_s)
+                rounds.add(CPU, name, "ms", worker.cpu_s / (each * len(sessions)) * 1e3)
         check(stack, deeds)
         bench.end(stack)
     return rounds.figures()
@@ -56,7 +56,7 @@ async def in_turn(client: Client, session_id: str, count: int) -> list[float]:
 
 def check(stack: Stack, deeds: Deeds) -> None:
     """Raises Wrong where a run failed, or a call was made more or less than once."""
-    runs = stack.ask("[Run.objects.count(), Run.objects.filter(status='succeeded').count()]")
+    runs = stack.ask("[(r := Run.objects.filter(agent=a)).count(), r.filter(status='succeeded').count()]", a=AGENT)
     made = set(deeds.times("peek").values())
     if runs[0] != runs[1] or made != {1} or len(deeds.times("peek")) != 2 * runs[0]:
         raise Wrong(f"{runs[1]} of {runs[0]} runs succeeded with {len(deeds.times('peek'))} calls")

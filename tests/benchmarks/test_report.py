@@ -40,7 +40,8 @@ def test_tables_go_between_their_marks_and_nothing_else_of_the_page_changes(tmp_
     report.write(report.load(path), page)
     text = page.read_text()
     assert text.startswith(f"Before\n<!-- figures: send -->\n{report.table(FIGURES)}\n\n")
-    assert "3 rounds of 50% of the full amount; 2 × CPU, load before 0.5; the load client was at most 12% busy." in text
+    how = "3 rounds, each 50% as often and as long as in full; 2 × CPU, load before 0.5"
+    assert f"{how}; the load client was at most 12% busy." in text
     assert text.endswith("<!-- end: send -->\nafter\n<!-- figures: stop -->\nkept\n")
     assert "old" not in text
     report.save("stop", "A stop", FIGURES, FACTS, path)

@@ -1,6 +1,5 @@
 """The benchmarks run, refuse what is wrong, and fail where a peer is missing."""
 
-import asyncio
 import sys
 from pathlib import Path
 
@@ -8,25 +7,11 @@ import httpx2
 import pytest
 
 from benchmarks import __main__ as door
-from benchmarks import stop
 from benchmarks.bench import Bench, Wrong
 from benchmarks.chats import Asked
 from benchmarks.llm import text_of
 from benchmarks.peers import environment
 from benchmarks.send import check
-
-
-def test_stops_are_measured_on_a_real_server(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stop, "DATABASES", {"sqlite": "SQLite"})
-    with Bench(rounds=2, much=0.01) as bench:
-        figures = asyncio.run(stop.run(bench))
-        folder = bench.folder
-    assert [(one.what, one.who, len(one.rounds)) for one in figures] == [
-        ("stop → ok, p50", "SQLite", 2),
-        ("stop → ok, p95", "SQLite", 2),
-    ]
-    assert all(value > 0 for one in figures for value in one.rounds)
-    assert not folder.exists()
 
 
 def test_the_llm_says_what_its_name_says_at_its_pace() -> None:
@@ -62,10 +47,11 @@ def test_a_benchmark_that_fails_is_told_and_the_others_still_run(
 ) -> None:
     ran: list[str] = []
 
-    def measure(name: str, given: object) -> None:
+    def measure(name: str, given: object) -> str:
         ran.append(name)
         if name == "send":
             raise Wrong("Chainlit answered something else")
+        return "{}"
 
     monkeypatch.setattr(door.rivals, "prepare", lambda: None)
     monkeypatch.setattr(door, "_measure", measure)
