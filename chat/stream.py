@@ -371,12 +371,13 @@ def take(session_id: object, run_id: object, message_ids: list[str], hold_ms: in
 
 def peek(session_id: object, message_ids: list[str]) -> dict[str, str] | None:
     """The drafts of a session as they are now, for whoever only looks; None without Redis."""
-    if outbox.is_broken:
+    shard = shard_of(session_group(session_id))
+    if outbox.is_away(shard):
         return None
     try:
-        redis_of_session = impatient(shard_of(session_group(session_id)))
-        texts: Any = redis_of_session.mget([draft_key(session_id, one) for one in message_ids]) if message_ids else []
+        texts: Any = impatient(shard).mget([draft_key(session_id, one) for one in message_ids]) if message_ids else []
     except redis.RedisError:
+        outbox.pause(shard)
         return None
     return {one: text.decode("utf-8", "replace") for one, text in zip(message_ids, texts, strict=True) if text}
 
