@@ -8,11 +8,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime
+import json
 import os
 import re
 import secrets
 import socket
 import ssl
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -133,6 +136,17 @@ def test_each_process_is_probed_and_scraped_at_its_own_address(stack: Stack, web
         # What daphne reads as the root of the paths makes no probe of another one.
         root = {"Daphne-Root-Path": "/healthz", "Host": "evil.example"}
         assert client.get("/healthz/login/", headers=root).status_code in (400, 404)
+
+
+@pytest.mark.parametrize("web", [0, 1], ids=["daphne", "uvicorn"])
+def test_the_health_check_of_the_image_finds_a_living_process_and_misses_a_dead_one(stack: Stack, web: int) -> None:
+    """Else a container is never healthy, and what waits for that never starts."""
+    [told] = re.findall(r"^HEALTHCHECK .*\\\n *CMD (\[.+\])$", (DEPLOY / "Dockerfile").read_text(), re.MULTILINE)
+    _, *words = json.loads(told)
+    assert "127.0.0.1:8000" in words[-1]
+    for port, code in ((stack.webs[web].port, 0), (free_port(), 1)):
+        words[-1] = re.sub(r"127\.0\.0\.1:\d+", f"127.0.0.1:{port}", words[-1])
+        assert subprocess.run([sys.executable, *words], check=False, capture_output=True).returncode == code
 
 
 async def test_a_person_signs_in_and_is_answered_over_both_wires(stack: Stack, proxy: Nginx) -> None:
