@@ -10,7 +10,7 @@ from django.conf import settings
 from django.db import Error, connection
 
 from chat import metrics, stream
-from chat.actions import attempts, audit, claims, interrupts, logins, tickets, tokens, workers
+from chat.actions import attempts, audit, claims, interrupts, logins, tickets, workers
 from chat.actions.attempts import Spending
 from chat.database import let_go
 from chat.models import Run
@@ -105,6 +105,8 @@ def shown_by(run: Run) -> list[Spending]:
 
 def prune() -> None:
     """Forget what ran out: cosmetics."""
+    from chat.actions import tokens  # loads what makes tokens, which no worker needs otherwise
+
     tickets.prune_tickets()
     tokens.prune_tokens()
     logins.prune_logins()
