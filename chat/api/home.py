@@ -1,32 +1,72 @@
 """The pages for people: the chat itself, signing in and out, the password, and how to talk to the server otherwise."""
 
 import secrets
+from collections.abc import Callable
+from functools import cache, partial, wraps
 from typing import Any
 from uuid import UUID
 
 from django.conf import settings
 from django.contrib.auth.decorators import login_required
 from django.contrib.auth.views import LogoutView
+from django.db import Error as AnyDatabaseError
 from django.http import HttpRequest, HttpResponse
 from django.middleware.csrf import get_token
 from django.shortcuts import render
 from django.urls import reverse
-from django.utils.translation import get_language
+from django.utils.translation import get_language, override
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from chat.api.built import built
+from chat.api.errors import as_chat_error, headers_for
 from chat.api.sign_in import ChangePassword, SignIn
+from chat.database import Pool
+from chat.errors import Unavailable
 from chat.models import Agent, User
 from chat.protocol.commands import CONTENT_MAX
 
-sign_in = SignIn.as_view()
-sign_out = LogoutView.as_view()
-change_password = ChangePassword.as_view()
+THREADS = 4
+
+Page = Callable[..., Any]
+
+
+@cache
+def _printers() -> Pool:
+    return Pool("pages", THREADS)
+
+
+def in_threads(view: Page) -> Page:
+    """Make a page in a few threads of its own: Django would take one, and a connection, for each request.
+
+    Where the database does not answer, nobody waits for long, and they are told so.
+    """
+
+    @wraps(view)
+    async def page(request: HttpRequest, *args: Any, **parts: Any) -> HttpResponse:
+        try:
+            return await _printers().run(partial(_render, get_language(), view, request, *args, **parts))
+        except (Unavailable, AnyDatabaseError) as problem:
+            told = as_chat_error(problem)
+            return HttpResponse(str(told), status=told.status, content_type="text/plain", headers=headers_for(told))
+
+    return page
+
+
+def _render(language: str | None, view: Page, request: HttpRequest, *args: Any, **parts: Any) -> HttpResponse:
+    with override(language):  # it is known to the thread of the request alone
+        response: Any = view(request, *args, **parts)
+        return response.render() if hasattr(response, "render") else response  # else Django would, in another thread
+
+
+sign_in = in_threads(SignIn.as_view())
+sign_out = in_threads(LogoutView.as_view())
+change_password = in_threads(ChangePassword.as_view())
 
 THEME_COOKIE = "chat_theme"  # light or dark; none: as the system
 
 
+@in_threads
 @require_safe
 @login_required
 @never_cache
@@ -78,6 +118,7 @@ def app_policy(request: HttpRequest, nonce: str) -> str:
     )
 
 
+@in_threads
 @require_safe
 @login_required
 def about(request: HttpRequest) -> HttpResponse:

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
+import threading
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
+from asgiref.sync import sync_to_async
 from django.conf import settings
+from django.db import OperationalError
 from django.http import HttpResponse
 from django.test import AsyncClient, Client, RequestFactory
 from pytest_django import Settings
 
 from chat.api import home
 from chat.api.built import Built
+from chat.database import Pool
 from chat.models import User
 from tests.api.conftest import Caller
+from tests.inside import WAIT_S
 
 BUILT = Built("app/assets/main-12345678.js", ("app/assets/main-87654321.css",), ("app/assets/more-12345678.js",))
 NEW = "battery staple 17"
@@ -253,3 +259,39 @@ async def test_staff_get_into_the_admin(ada: Caller) -> None:
     assert ada.user is not None
     await client.aforce_login(ada.user)
     assert (await client.get("/admin/")).status_code == 200
+
+
+# --- without a database -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("problem", ["hangs", "fails"])
+async def test_a_page_that_the_database_does_not_serve_says_so_in_time(
+    browser: Client, monkeypatch: pytest.MonkeyPatch, problem: str
+) -> None:
+    await sync_to_async(sign_in)(browser)
+    client, thaw = AsyncClient(), threading.Event()
+    client.cookies = browser.cookies
+
+    def get_user(request: Any) -> Any:
+        if problem == "fails":
+            raise OperationalError("could not connect to db.internal:5432 as chat")
+        return thaw.wait()
+
+    pool = Pool("test", home.THREADS, within_s=0.2)
+    monkeypatch.setattr(home, "_printers", lambda: pool)
+    monkeypatch.setattr(Pool, "hurries", True)
+    monkeypatch.setattr("django.contrib.auth.middleware.get_user", get_user)
+    try:
+        for path in ("/", "/about/", "/password/"):
+            response = await asyncio.wait_for(client.get(path), WAIT_S)
+            assert (response.status_code, response.headers["Retry-After"]) == (503, "1")
+            assert "internal" not in response.content.decode()
+    finally:
+        thaw.set()
+
+
+def test_a_page_is_made_in_few_threads_however_many_ask(browser: Client) -> None:
+    sign_in(browser)
+    for _ in range(3 * home.THREADS):
+        assert browser.get("/").status_code == 200
+    assert sum(thread.name.startswith("database-pages") for thread in threading.enumerate()) <= home.THREADS

@@ -82,7 +82,7 @@ def test_other_pages_run_no_script_at_all(pages: dict[str, Any]) -> None:
         assert len(loaded) == 3 and all(url.startswith("/static/chat/") for url in loaded), path
 
 
-def test_browsers_are_told_to_stay_with_https_where_it_is_used(settings: Settings) -> None:
+def test_browsers_are_told_to_stay_with_https_where_it_is_used(db: None, settings: Settings) -> None:
     settings.SECURE_HSTS_SECONDS = 60
     assert Client().get("/login/", secure=True).headers["Strict-Transport-Security"] == "max-age=60"
     assert "Strict-Transport-Security" not in Client().get("/login/").headers

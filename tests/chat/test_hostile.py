@@ -20,7 +20,7 @@ from typing import Any
 import psutil
 import pytest
 
-from chat import consumers, inbound
+from chat import guests, inbound
 from tests.chat.test_servers import Web, fill
 from tests.fold import Fold
 from tests.hostile import BINARY, PING, Raw, command, frame
@@ -37,7 +37,7 @@ GROWN = 20  # waves after which a process has all the memory that a wave needs
 SLOW_S = 3.0
 # Nobody looks more often than that; then the goodbye, and what a busy machine takes. Less than the servers' own pings
 # take to end a socket that answers none: uvicorn's 40 s, daphne's 50.
-GIVEN_UP_S = SLOW_S + consumers.WATCH_S + 10
+GIVEN_UP_S = SLOW_S + guests.WATCH_S + 10
 LATE_S = 5.0  # what the others may wait for the last of a hundred messages, with a busy machine's share
 ANSWER, LONG = "demo?tokens=600&tokens_per_s=300", "demo?tokens=1500&tokens_per_s=300"
 

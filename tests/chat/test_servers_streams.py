@@ -21,6 +21,7 @@ from tests.event_source import EventSource
 from tests.fold import Frame
 from tests.processes import PATIENCE, Process, eventually
 from tests.stack import Stack, Workshop
+from tests.watching.test_metrics import read
 from tests.wire import Client, Person, Refused
 
 
@@ -105,7 +106,7 @@ async def test_a_slow_reader_goes_on_where_it_was_and_costs_little_meanwhile(
         session_id = await client.new_session()
         with SlowReader(web, ada, session_id) as slow:
             await in_thread(slow.frames_until_seq, 1)
-            before = web.text(since_start=False).count("a stream of user")
+            before = read(f"{web.url}/metrics")["chat_sockets_behind_total"]
             await in_thread(fill, stack, session_id, 1500)
             said = await client.post(f"/api/sessions/{session_id}/messages/", {"content": "It reads them all now"})
             await asyncio.sleep(0.5)  # it reads nothing, and is handed 15 MB
@@ -113,7 +114,8 @@ async def test_a_slow_reader_goes_on_where_it_was_and_costs_little_meanwhile(
             seen = await in_thread(slow.frames_until_seq, last_seq)
         assert said["run_id"] in {frame["run_id"] for frame in seen}
         assert [frame["seq"] for frame in seen] == list(range(2, last_seq + 1))
-        assert web.text(since_start=False).count("a stream of user") > before, "there was enough to fall behind"
+        now = read(f"{web.url}/metrics")["chat_sockets_behind_total"]
+        assert now > before, "there was enough to fall behind"
         assert web.holds()["largest_backlog"] <= servers.BACKLOG_MAX + 64 * 1024
 
 
@@ -126,6 +128,7 @@ async def test_one_that_never_reads_is_dropped(stack: Stack, web: Web, ada: Pers
             await client.post(f"/api/sessions/{session_id}/messages/", {"content": "It reads them all now"})
             await in_thread(eventually, lambda: web.holds()["connections"] == 1, "the client alone is left", WAIT_S)
             assert await in_thread(slow.is_hung_up)
+    assert read(f"{web.url}/metrics")["chat_sockets_closed_total{code=4408}"] >= 1
     assert "Traceback" not in web.text(), web.tail()
 
 
