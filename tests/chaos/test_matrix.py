@@ -72,7 +72,7 @@ def test_recovery_is_measured_from_the_last_kill_before_the_next_word() -> None:
     audience: Any = SimpleNamespace(clients=[client])
     first = {"a": 1, "b": 1, "c": 1}
     found = recoveries(audience, [Kill(10.0, first, first), Kill(15.0, {"b": 2}, {})])
-    assert (sorted(found.seconds), found.confirmed, found.again) == ([6.0, 7.0], 2, 1)
+    assert (sorted(found.seconds), found.confirmed, found.runs, found.again) == ([6.0, 7.0], 2, {"a", "b"}, 1)
 
 
 def test_a_percentile_is_a_value_that_was_seen() -> None:
@@ -83,7 +83,7 @@ def test_a_percentile_is_a_value_that_was_seen() -> None:
 
 def test_every_fault_of_the_matrix_has_a_row() -> None:
     numbers = {fault.number for fault in chosen([])}
-    assert numbers == set(range(1, 41))
+    assert numbers == set(range(1, 44))
     slugs = [fault.slug for fault in chosen([])]
     assert len(slugs) == len(set(slugs))
     assert [fault.number for fault in chosen(["frozen-worker"])] == [4]

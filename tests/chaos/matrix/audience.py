@@ -229,6 +229,12 @@ class Audience:
     def restarts(self, reason: str) -> int:
         return sum(list(client.restarted.values()).count(reason) for client in self.clients)
 
+    def most_restarts(self, reason: str) -> int:
+        """How often the one answer was begun anew that was so most often."""
+        # Each of a client's runs is its own, and in `restarted` once for each attempt.
+        times = Counter(run for client in self.clients for (run, _), why in client.restarted.items() if why == reason)
+        return max(times.values(), default=0)
+
     # -- counting ----------------------------------------------------------------------------------------------------
 
     async def tally(self) -> Tally:

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 import psycopg
+import pytest
 
 from tests.chaos.matrix.audience import Audience
 from tests.chaos.matrix.networks import round_trip
@@ -22,6 +23,7 @@ from tests.servers import Postgres
 from tests.stack import Stack
 from tests.wire import Client, Refused
 
+AWAY_S = 15.0  # three leases
 TABLES = "chat_chatsession, chat_message, chat_run, chat_event, chat_worker"
 
 
@@ -55,6 +57,52 @@ async def postgres_restarted(scene: Scene) -> Found:
         tally = await audience.stop()
         note = told(audience)
     return Found(times, tally, f"away for {max(took):.1f} s at the longest; {note}")
+
+
+@fault(
+    16,
+    "Postgres away",
+    f"an immediate shutdown in the middle of 20 answers, and a start {AWAY_S:g} s later: every lease has run out",
+    "clients are told `unavailable` within 6 s, each answer is begun anew once and no more, live again within 20 s",
+    only="postgres",
+)
+async def postgres_away(scene: Scene) -> Found:
+    _, process = own_postgres(scene)
+    async with scene.audience(sessions=20, pace=LONG) as audience:
+        audience.start()
+        await audience.flowing()
+        client, session_id = audience.clients[0], audience.talks[0][1]
+        process.signal(signal.SIGQUIT)
+        await off(process.wait)
+        gone_at = time.monotonic()
+        waits, trips = await refused(client, session_id, AWAY_S)
+        away_s = time.monotonic() - gone_at
+        await off(process.start)
+        back_at = time.monotonic()
+        await audience.growing(within_s=20)
+        live_s = time.monotonic() - back_at
+        tally = await audience.stop()
+        note = told(audience)
+        anew = audience.most_restarts("worker_lost")
+    assert max(waits) <= 6, f"a request was answered after {max(waits):.1f} s"
+    assert max(trips) <= 1, f"a ping took {max(trips):.1f} s"
+    assert anew <= 1, f"an answer was begun anew {anew} times"
+    how = f"{len(waits)} requests were refused after {max(waits):.1f} s at the longest"
+    return Found(1, tally, f"away for {away_s:.0f} s; {how}; live again after {live_s:.1f} s; {note}")
+
+
+async def refused(client: Client, session_id: str, seconds: float) -> tuple[list[float], list[float]]:
+    """Ask for a page again and again: how long until one is told that it cannot be read, and pings in between."""
+    waits, trips, until_at = [], [], time.monotonic() + seconds
+    while time.monotonic() < until_at:
+        begun = time.monotonic()
+        with pytest.raises(Refused) as problem:
+            await client.get(f"/api/sessions/{session_id}/")
+        waits.append(time.monotonic() - begun)
+        assert (problem.value.code, problem.value.error["temporary"]) == ("unavailable", True), problem.value
+        trips.append(await round_trip(client))
+        await asyncio.sleep(0.5)
+    return waits, trips
 
 
 def told(audience: Audience) -> str:

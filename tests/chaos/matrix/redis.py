@@ -15,6 +15,8 @@ from tests.chaos.matrix.scene import Found, Scene, fault, off, restart, until
 from tests.proxy import Proxy
 from tests.servers import Redis
 
+FROZEN_S = 20.0
+
 
 @fault(
     6,
@@ -117,6 +119,47 @@ async def redis_frozen(scene: Scene) -> Found:
     assert max(sends) <= 3, f"a send took {max(sends):.1f} s"
     assert restarted == 0, f"{restarted} answers began anew"
     return Found(1, tally, f"sends took {max(sends):.2f} s at the longest; live again after {took:.1f} s")
+
+
+@fault(
+    41,
+    "broker frozen",
+    f"SIGSTOP for {FROZEN_S:g} s of the Redis that carries the doorbells, beside one that carries the live groups",
+    "facts arrive within a second and pieces go on; what is asked meanwhile is found in the table",
+)
+async def broker_frozen(scene: Scene) -> Found:
+    stack, waits, grown = scene.new_stack(webs=0, workers=0), [], []
+    await off(stack.start)
+    shard = Redis(stack.folder, "shard")
+    try:
+        await off(shard.start)
+        for add in (stack.add_web, stack.add_web, stack.add_worker, stack.add_worker):
+            await off(add, CHAT_REDIS_SHARDS=shard.url)
+        async with scene.audience(stack, sessions=8, clients=2, pace=LONG) as audience:
+            person = audience.clients[0].person
+            async with stack.client(person, web=0) as one, stack.client(person, web=1) as other:
+                session_id = await one.new_session()
+                fold = await other.subscribe(session_id)
+                audience.start()
+                await audience.flowing()
+                stack.redis.freeze()
+                until_at, runs = time.monotonic() + FROZEN_S, []
+                while time.monotonic() < until_at:
+                    begun = time.monotonic()
+                    runs.append(await one.say(session_id, "Do you hear me?", llm=SWIFT.demo))
+                    await other.until(lambda: fold.status(runs[-1]), "its event", 15)
+                    waits.append(time.monotonic() - begun)
+                    grown.append(await audience.growing(within_s=15))
+                stack.redis.thaw()
+                await other.answered(session_id, *runs, within_s=30)
+                await other.agrees()
+            tally = await audience.stop()
+    finally:
+        shard.end()
+    note = f"{len(waits)} facts arrived within {max(waits):.2f} s, more of each answer within {max(grown):.1f} s"
+    failure = f"a fact arrived after {max(waits):.1f} s" if max(waits) > 1 else ""
+    # A new answer is found in the table within a second or two; one on its way goes on all the time.
+    return Found(1, tally, note, {}, failure or ("the answers stood still" if max(grown) > 5 else ""))
 
 
 @fault(10, "CLIENT KILL", "every Redis connection is killed, every 200 ms for 15 s", "no answer begins anew or stops")

@@ -11,8 +11,9 @@ from contextlib import closing
 from tests.chaos.matrix.paces import LONG, STEADY, SWIFT
 from tests.chaos.matrix.scene import Found, Scene, explained, fault, off, restart, until
 from tests.chaos.matrix.storm import streaming_on
-from tests.processes import Process
+from tests.processes import Process, free_port
 from tests.stack import Stack
+from tests.watching.test_metrics import read
 
 explained(3, "prefork child", "kill -9 of a prefork child", "workers run Celery's thread pool: there are no children")
 
@@ -57,6 +58,11 @@ async def freeze(stack: Stack, worker: Process) -> None:
         await asyncio.sleep(0.05)
 
 
+def fences(port: int) -> float:
+    """How often the fence has refused pieces of a worker that serves its metrics there."""
+    return read(f"http://127.0.0.1:{port}/metrics").get("chat_deltas_refused_total{reason=fenced}", 0)
+
+
 def can_write(stack: Stack) -> bool:
     try:
         with closing(sqlite3.connect(stack.folder / "data" / "chat.sqlite3", timeout=3, isolation_level=None)) as file:
@@ -74,15 +80,16 @@ def can_write(stack: Stack) -> bool:
     "it writes and shows nothing; each answer comes from one attempt",
 )
 async def frozen_worker(scene: Scene) -> Found:
-    stack, rounds = scene.stack, 2
-    restarts = 0
+    stack, rounds, port = scene.stack, 2, free_port()
+    restarts, fenced = 0, 0.0
+    frozen = await off(stack.add_worker, CHAT_METRICS_PORT=str(port))
     async with scene.audience(sessions=24, pace=LONG) as audience:
         audience.start()
         for _ in range(rounds):
             await audience.flowing()
-            held = await streaming_on(stack, audience)
-            frozen = max(held, key=lambda worker: len(held[worker]))
-            assert held[frozen], "it held nothing"
+            held: dict[Process, dict[str, int]] = {}
+            while len(held.get(frozen, {})) < 4:  # it takes its share of what is asked from now on
+                held = await streaming_on(stack, audience)
             await freeze(stack, frozen)
             taken = lambda: audience.restarts("worker_lost") >= restarts + len(held[frozen])  # noqa: B023, E731
             await until(taken, "its answers are begun anew", 20)
@@ -90,9 +97,10 @@ async def frozen_worker(scene: Scene) -> Found:
             frozen.thaw()
             restarts = audience.restarts("worker_lost")
             await asyncio.sleep(2)
+            before, fenced = fenced, await off(fences, port)
+            assert fenced > before, "it woke up, and met no fence"
         tally = await audience.stop()
-        fenced = sum(worker.text().count("is no longer ours") for worker in stack.workers)
-    return Found(rounds, tally, f"{restarts} answers begun anew; {fenced} found at the very end that they were lost")
+    return Found(rounds, tally, f"{restarts} answers begun anew; {fenced:.0f} times the fence refused what it showed")
 
 
 @fault(
