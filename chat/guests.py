@@ -6,7 +6,8 @@ Each by itself would be cheap. But most of what a large server does is to hold s
 import asyncio
 import logging
 from collections.abc import Coroutine
-from typing import Any, Protocol
+from contextvars import Context, copy_context
+from typing import Any, NamedTuple, Protocol
 
 from django.db import Error as AnyDatabaseError
 from structlog.contextvars import clear_contextvars
@@ -37,15 +38,21 @@ class Guest(Protocol):
         """Its credential is no longer good."""
 
 
+class Entry(NamedTuple):
+    guest: Guest
+    credential: Credential
+    context: Context  # what the log says of whom: their goodbye is theirs, too
+
+
 class Guests:
     def __init__(self) -> None:
-        self._here: dict[str, tuple[Guest, Credential]] = {}
+        self._here: dict[str, Entry] = {}
         self._watching: asyncio.Task[None] | None = None
         self._leaving: set[asyncio.Task[None]] = set()
 
     def enter(self, guest: Guest, credential: Credential) -> None:
         """Look after one from now on, until `leave`."""
-        self._here[guest.guest_id] = guest, credential
+        self._here[guest.guest_id] = Entry(guest, credential, copy_context())
         if self._watching is None or self._watching.done():
             self._watching = asyncio.ensure_future(self._watch())
 
@@ -58,30 +65,30 @@ class Guests:
         while self._here:
             await asyncio.sleep(WATCH_S)
             waited_s += WATCH_S
-            for guest, _ in tuple(self._here.values()):
-                if guest.is_stalled:
-                    self._show_out(guest, guest.on_stalled())
+            for one in tuple(self._here.values()):
+                if one.guest.is_stalled:
+                    self._show_out(one, one.guest.on_stalled())
             if waited_s >= auth.CHECK_S:
                 waited_s = 0.0
                 everybody = tuple(self._here.values())
                 for first in range(0, len(everybody), ASKED_MAX):
                     await self._check(everybody[first : first + ASKED_MAX])
 
-    async def _check(self, some: tuple[tuple[Guest, Credential], ...]) -> None:
+    async def _check(self, some: tuple[Entry, ...]) -> None:
         try:
-            await reading(limits.keep_sockets, [(credential.user.pk, guest.guest_id) for guest, credential in some])
-            ended = await reading(auth.ended, [credential for _, credential in some])
+            await reading(limits.keep_sockets, [(one.credential.user.pk, one.guest.guest_id) for one in some])
+            ended = await reading(auth.ended, [one.credential for one in some])
         except (AnyDatabaseError, ChatError) as problem:
             log.warning("credentials could not be checked: %s", type(problem).__name__)
             return
-        for guest, credential in some:
-            if credential in ended and guest.guest_id in self._here:
-                self._show_out(guest, guest.on_ended())
+        for one in some:
+            if one.credential in ended and one.guest.guest_id in self._here:
+                self._show_out(one, one.guest.on_ended())
 
-    def _show_out(self, guest: Guest, goodbye: Coroutine[Any, Any, None]) -> None:
+    def _show_out(self, one: Entry, goodbye: Coroutine[Any, Any, None]) -> None:
         """In a task of its own: the others need not wait until one who reads nothing is told."""
-        self.leave(guest)
-        task = asyncio.ensure_future(goodbye)
+        self.leave(one.guest)
+        task = asyncio.get_running_loop().create_task(goodbye, context=one.context)
         self._leaving.add(task)
         task.add_done_callback(self._left)
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 import pytest
 from django.db import OperationalError
+from structlog.contextvars import bound_contextvars, get_contextvars
 
 from chat import auth, guests, limits
 from chat.auth import Credential
@@ -22,6 +23,7 @@ class Somebody:
         self.is_stalled = False
         self.was: list[str] = []
         self.left = asyncio.Event()
+        self.told_as: str | None = None
 
     async def on_stalled(self) -> None:
         self.was.append("stalled")
@@ -29,6 +31,7 @@ class Somebody:
 
     async def on_ended(self) -> None:
         self.was.append("ended")
+        self.told_as = get_contextvars().get("user_id")
         self.left.set()
 
 
@@ -72,13 +75,15 @@ async def until_asked(desk: Desk, times: int) -> None:
 async def test_all_are_asked_about_at_once_and_who_is_no_longer_good_is_shown_out(db: None, desk: Desk) -> None:
     here, everybody = Guests(), [Somebody(number) for number in range(5)]
     for one in everybody:
-        here.enter(one, one.credential)
+        with bound_contextvars(user_id=one.guest_id):
+            here.enter(one, one.credential)
     await until_asked(desk, 2)
     assert set(desk.asked) == set(desk.kept) == {5}
     desk.ended = {everybody[3].credential}
     await asyncio.wait_for(everybody[3].left.wait(), WAIT_S)
     await until_asked(desk, 2)
     assert desk.asked[-1] == 4 and [one.was for one in everybody] == [[], [], [], ["ended"], []], "and once"
+    assert everybody[3].told_as == "3", "the log says who it was"
 
 
 async def test_of_very_many_only_so_many_are_asked_about_at_once(
