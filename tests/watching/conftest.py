@@ -1,17 +1,20 @@
 """One server, watched as in production: JSON lines, metrics behind a token, spans to a collector; full of canaries.
 
+Its first web process runs on daphne, its second one on uvicorn.
+
 A canary is a secret, or something that a person or a provider wrote, that no line of any log may hold.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 
 import pytest
 
 from tests.deeds import Deeds
-from tests.processes import free_port
-from tests.stack import Stack, Workshop
+from tests.processes import Process, free_port
+from tests.stack import Stack, Web, Workshop
 from tests.watching.collector import Collector
 
 LLM_KEY = "canary-of-the-llm-key-81c2"
@@ -32,6 +35,18 @@ def deeds(tmp_path_factory: pytest.TempPathFactory, database: str) -> Deeds:
 
 
 @pytest.fixture(scope="package")
+def beat(stack: Stack) -> Iterator[Process]:
+    command = [sys.executable, "-m", "celery", "--quiet", "-A", "chatproject", "beat", "--pidfile="]
+    schedule = ["-s", str(stack.folder / "beat")]
+    ready = lambda one: "starting" in one.text().lower()  # noqa: E731
+    made = Process("beat", [*command, *schedule], stack.folder / "beat.log", env=stack.env, ready=ready)
+    try:
+        yield made.start()
+    finally:
+        made.end()
+
+
+@pytest.fixture(scope="package")
 def stack(workshop: Workshop, database: str, collector: Collector, deeds: Deeds) -> Iterator[Stack]:
     env = {
         "CHAT_LOG": "json",
@@ -44,6 +59,10 @@ def stack(workshop: Workshop, database: str, collector: Collector, deeds: Deeds)
         "OTEL_BSP_SCHEDULE_DELAY": "100",
     }
     with Stack(workshop, database, llm=True, env=env | deeds.env) as made:
+        other = Web("web2", made.folder / "web2.log", made.env, "uvicorn")
+        at = other.command.index("--log-level")
+        del other.command[at : at + 2]  # as loud as it is by default
+        made.webs.append(other)
         made.start()
         deeds.employ(made, tools=["repeat", "choke"])
         made.ask("Agent.objects.update(instructions=text)", text=INSTRUCTIONS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import quote
 
@@ -14,15 +14,18 @@ import pytest
 import redis
 
 from tests.deeds import AGENT
+from tests.processes import Process
 from tests.stack import Stack
 from tests.watching.conftest import INSTRUCTIONS, LLM_KEY, METRICS_TOKEN, PROVIDERS_WORDS
 from tests.wire import Client, Person
 
 PASSWORD = "canary-of-the-password-3d19"
+COOKIE = "a cookie that signs in"
 CONTENT = "canary-of-what-was-said-e5d0"
 TITLE = "canary-of-a-title-0b1f"
 SEARCHED = "canary-of-a-search-66aa"
 NOT_A_TOKEN = "canary-of-a-wrong-token-90ff"
+NOT_A_CSRF_TOKEN = "canary-of-a-wrong-csrf-token-2b7e"
 
 EVERY_ROW = (
     "[str(row) for model in __import__('django.apps').apps.apps.get_models() for row in model.objects.values_list()]"
@@ -39,36 +42,85 @@ class Lived:
     session_id: str
     run_id: str
     lines: list[dict[str, Any]]
+    beat: Process
 
 
-def _log_text(stack: Stack) -> dict[str, str]:
-    ours = [*stack.webs, *stack.workers, stack.redis]
+def _log_text(stack: Stack, *others: Process) -> dict[str, str]:
+    ours = [*stack.webs, *stack.workers, stack.redis, *others]
     return {part.name: part.text(since_start=False) for part in ours}
 
 
 @pytest.fixture(scope="module")
-def lived(stack: Stack) -> Lived:
-    return asyncio.run(_live(stack))
+def lived(stack: Stack, beat: Process) -> Lived:
+    return asyncio.run(_live(stack, beat))
 
 
-async def _live(stack: Stack) -> Lived:
-    """Sign in by every way, talk, search, fail, and leave."""
+async def _live(stack: Stack, beat: Process) -> Lived:
+    """Sign in by every way, on both servers, talk, search, fail, and leave."""
     person = stack.person("ada", PASSWORD)
-    async with httpx2.AsyncClient(base_url=stack.webs[0].url, trust_env=False) as http:
+    secrets: dict[str, str] = {}
+    for web in stack.webs:
+        secrets |= {f"{what}, {web.name}": secret for what, secret in (await _sign_in(web.url, person)).items()}
+    for web in range(len(stack.webs)):
+        for by in ("ticket", "subprotocol"):
+            async with stack.client(person, by=by, web=web):
+                pass
+    for web, key in zip(stack.webs, [one for what, one in secrets.items() if "API key" in what], strict=True):
+        async with Client([web.url], replace(person, token=key)) as by_key:
+            await by_key.get("/api/me/")
+    session_id, run_id = await _talk(stack, person)
+    secrets |= {
+        "the password": PASSWORD,
+        "the person's token": person.token,
+        "the LLM's key": LLM_KEY,
+        "the token of the metrics": METRICS_TOKEN,
+        "the key that signs": stack.ask("__import__('django.conf').conf.settings.SECRET_KEY"),
+    }
+    texts = _log_text(stack)
+    lines = [json.loads(line) for part in ("web1", "worker1") for line in texts[part].splitlines()]
+    return Lived(stack, secrets, person, session_id, run_id, lines, beat)
+
+
+async def _sign_in(url: str, person: Person) -> dict[str, str]:
+    """By every way, rightly and wrongly. Gives what nobody else may know."""
+    async with httpx2.AsyncClient(base_url=url, trust_env=False) as http:
         signed = {"username": person.username, "password": PASSWORD}
         tokens = (await http.post("/api/auth/token/", json=signed)).json()
         await http.post("/api/auth/token/", json=signed | {"password": PASSWORD + "-wrong"})
         fresh = (await http.post("/api/auth/token/refresh/", json={"refresh": tokens["refresh"]})).json()
         bearer = {"Authorization": f"Bearer {fresh['access']}"}
         ticket = (await http.post("/api/ws-tickets/", headers=bearer)).json()["ticket"]
+        key = (await http.post("/api/api-keys/", json={"name": "a program"}, headers=bearer)).json()["key"]
+        for by_key in ({"Authorization": f"Bearer {key}"}, {"Authorization": f"Bearer {key}wrong"}):
+            await http.get("/api/me/", headers=by_key)
+            await http.get(f"/api/me/?token={key}", headers=by_key)
         await http.get("/api/me/", headers={"Authorization": f"Bearer {NOT_A_TOKEN}"})
         await http.get(f"/ws/?ticket={ticket}")
         await http.get(f"/api/sessions/?q={quote(SEARCHED)}", headers=bearer)
         await http.get("/metrics", headers={"Authorization": f"Bearer {METRICS_TOKEN}"})
         await http.get("/healthz")
-    for by in ("ticket", "subprotocol"):
-        async with stack.client(person, by=by):
-            pass
+    async with httpx2.AsyncClient(base_url=url, trust_env=False) as page:
+        await page.get("/login/")
+        form = {"csrfmiddlewaretoken": page.cookies["csrftoken"], **signed}
+        wrong = await page.post("/login/", data=form | {"password": PASSWORD + "-wrong"})
+        right = await page.post("/login/", data=form, headers={"Referer": url})
+        assert (wrong.status_code, right.status_code) == (200, 302)
+        cookies = {name: page.cookies[name] for name in ("sessionid", "csrftoken")}
+        assert (await page.get("/api/me/")).json()["username"] == person.username
+        await page.post("/api/sessions/", json={}, headers={"X-CSRFToken": NOT_A_CSRF_TOKEN})
+    return {
+        "an access token": tokens["access"],
+        "a refresh token": tokens["refresh"],
+        "the next access token": fresh["access"],
+        "the next refresh token": fresh["refresh"],
+        "a ticket": ticket,
+        "an API key": key,
+        COOKIE: cookies["sessionid"],
+        "a CSRF token": cookies["csrftoken"],
+    }
+
+
+async def _talk(stack: Stack, person: Person) -> tuple[str, str]:
     async with stack.client(person) as ada:
         session_id = await ada.new_session(title=TITLE)
         await ada.subscribe(session_id)
@@ -89,26 +141,12 @@ async def _live(stack: Stack) -> Lived:
             if one["role"] == "tool"
         }
         assert statuses == {"returned", "failed"}
-    secrets = {
-        "the password": PASSWORD,
-        "an access token": tokens["access"],
-        "a refresh token": tokens["refresh"],
-        "the next access token": fresh["access"],
-        "the next refresh token": fresh["refresh"],
-        "the person's token": person.token,
-        "a ticket": ticket,
-        "the LLM's key": LLM_KEY,
-        "the token of the metrics": METRICS_TOKEN,
-        "the key that signs": stack.ask("__import__('django.conf').conf.settings.SECRET_KEY"),
-    }
-    texts = _log_text(stack)
-    lines = [json.loads(line) for part in ("web1", "worker1") for line in texts[part].splitlines()]
-    return Lived(stack, secrets, person, session_id, run_id, lines)
+        return session_id, run_id
 
 
 def test_no_log_holds_a_secret_or_what_anybody_wrote(lived: Lived) -> None:
-    wrote = [CONTENT, TITLE, SEARCHED, INSTRUCTIONS, NOT_A_TOKEN, *PROVIDERS_WORDS]
-    for part, text in _log_text(lived.stack).items():
+    wrote = [CONTENT, TITLE, SEARCHED, INSTRUCTIONS, NOT_A_TOKEN, NOT_A_CSRF_TOKEN, *PROVIDERS_WORDS]
+    for part, text in _log_text(lived.stack, lived.beat).items():
         assert text, part
         for what, canary in [*lived.secrets.items(), *((one, one) for one in wrote)]:
             where = next((line for line in text.splitlines() if canary in line), None)
@@ -121,6 +159,8 @@ def test_no_row_and_no_key_in_redis_holds_a_secret(lived: Lived) -> None:
     with redis.Redis.from_url(lived.stack.redis.url) as client:
         rows += list(_in_redis(client))
     for what, canary in lived.secrets.items():
+        if what.startswith(COOKIE):
+            continue  # the key of its row in Django's own table
         assert not [row for row in rows if canary in row], f"{what} is stored"
 
 

@@ -85,7 +85,7 @@ class Lane:
         if fault.play is None:
             return Row.without(fault, self.database, EXPLAINED, fault.why_not)
         if fault.only and fault.only != self.database:
-            return Row.without(fault, self.database, EXPLAINED, f"a matter of {fault.only} alone")
+            return Row.without(fault, self.database, EXPLAINED, f"played on {fault.only} alone")
         if time.time() > until:
             return Row.without(fault, self.database, FAILED, "no time was left for it")
         # Each fault's choices hang on the seed and its name alone, so that it can be repeated by itself.

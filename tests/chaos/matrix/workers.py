@@ -77,7 +77,7 @@ def can_write(stack: Stack) -> bool:
     4,
     "frozen worker",
     "SIGSTOP of a worker for longer than its lease, then SIGCONT while others write its answers",
-    "it writes and shows nothing; each answer comes from one attempt",
+    "it writes nothing, and the fence refuses what it shows; each answer comes from one attempt",
 )
 async def frozen_worker(scene: Scene) -> Found:
     stack, rounds, port = scene.stack, 2, free_port()
