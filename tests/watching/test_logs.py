@@ -61,9 +61,9 @@ async def _live(stack: Stack, beat: Process) -> Lived:
     secrets: dict[str, str] = {}
     for web in stack.webs:
         secrets |= {f"{what}, {web.name}": secret for what, secret in (await _sign_in(web.url, person)).items()}
-    for web in range(len(stack.webs)):
+    for number in range(len(stack.webs)):
         for by in ("ticket", "subprotocol"):
-            async with stack.client(person, by=by, web=web):
+            async with stack.client(person, by=by, web=number):
                 pass
     for web, key in zip(stack.webs, [one for what, one in secrets.items() if "API key" in what], strict=True):
         async with Client([web.url], replace(person, token=key)) as by_key:
