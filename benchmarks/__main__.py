@@ -53,7 +53,8 @@ def _measure(name: str, given: argparse.Namespace) -> str:
     with Bench(rounds=given.rounds, much=given.much) as bench:
         figures: list[Figure] = asyncio.run(benchmark.run(bench))
     print(f"\n{name}: {benchmark.TITLE}\n{report.rows(figures)}", flush=True)
-    facts = {"machine": report.machine(), "rounds": given.rounds, "much": given.much}
+    rounds = max(len(figure.rounds) for figure in figures)
+    facts = {"machine": report.machine(), "rounds": rounds, "much": given.much}
     facts |= {"load": load, "client_share": bench.busiest_client}
     if bench.busiest_client > BUSY:
         print(f"  The load client was {bench.busiest_client:.0%} busy: it may have been the bound.", flush=True)
