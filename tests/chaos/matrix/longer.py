@@ -28,7 +28,8 @@ async def tested(*words: str, **env: str) -> str:
     finally:
         if process.returncode is None:  # no time was left: what it started ends with it
             process.kill()
-    assert process.returncode == 0, said[-3000:]
+    told = [line for line in said.splitlines() if line.startswith(("E  ", "FAILED"))]
+    assert process.returncode == 0, "\n".join(told[:40]) or said[-3000:]
     return said
 
 

@@ -150,6 +150,7 @@ async def _without_the_stopped(audience: Audience, stopped: set[str]) -> Tally:
     "joining at any moment",
     "300 joins, each step of them delayed at random, of sessions in which much is going on",
     "no gap, no repeat, and the page is what was received",
+    within_s=300,
 )
 async def joining(scene: Scene) -> Found:
     stack = scene.stack
