@@ -79,8 +79,8 @@ class Socket(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if self._mark:
-            if (data[:1] == PING_BYTE and len(data) > 1) or data == ENGINE_PING:
-                self._answer_ping(data)
+            if PING_BYTE in data or data == ENGINE_PING:
+                self._answer_pings(data)
             seen = self._rest + data
             self.counted += seen.count(self._mark)
             self._rest = seen[-len(self._mark) + 1 :]  # too short to hold a mark, and long enough for a cut one
@@ -91,11 +91,16 @@ class Socket(asyncio.Protocol):
         while self._read_frame():
             pass
 
-    def _answer_ping(self, data: bytes) -> None:
+    def _answer_pings(self, data: bytes) -> None:
+        """Answer wherever a ping may begin: it may come in one piece with texts, and an answer too many is ignored."""
         if data == ENGINE_PING:
             self.send("3")
-        else:
-            self._send(data[2 : 2 + data[1]], PONG)
+            return
+        at = data.find(PING_BYTE)
+        while at >= 0:
+            if len(payload := data[at + 2 : at + 2 + data[at + 1]] if at + 1 < len(data) else b"") < 126:
+                self._send(payload, PONG)
+            at = data.find(PING_BYTE, at + 1)
 
     def _read_handshake(self) -> bool:
         head, end, rest = self._buffer.partition(b"\r\n\r\n")
