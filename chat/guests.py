@@ -65,22 +65,31 @@ class Guests:
         while self._here:
             await asyncio.sleep(WATCH_S)
             waited_s += WATCH_S
-            for one in tuple(self._here.values()):
-                if one.guest.is_stalled:
-                    self._show_out(one, one.guest.on_stalled())
-            if waited_s >= auth.CHECK_S:
-                waited_s = 0.0
-                everybody = tuple(self._here.values())
-                for first in range(0, len(everybody), ASKED_MAX):
-                    await self._check(everybody[first : first + ASKED_MAX])
+            try:
+                self._look_for_stalled()
+                if waited_s >= auth.CHECK_S:
+                    waited_s = 0.0
+                    await self._check_all()
+            except Exception:  # it looks after everybody: one who is broken must not end it for the others
+                log.exception("open sockets could not be looked after")
+
+    def _look_for_stalled(self) -> None:
+        for one in tuple(self._here.values()):
+            if one.guest.is_stalled:
+                self._show_out(one, one.guest.on_stalled())
+
+    async def _check_all(self) -> None:
+        everybody = tuple(self._here.values())
+        try:
+            for first in range(0, len(everybody), ASKED_MAX):
+                await self._check(everybody[first : first + ASKED_MAX])
+        except (AnyDatabaseError, ChatError) as problem:
+            # The others are not asked about either: each time would take as long, and who reads nothing is to go.
+            log.warning("credentials could not be checked: %s", type(problem).__name__)
 
     async def _check(self, some: tuple[Entry, ...]) -> None:
-        try:
-            await reading(limits.keep_sockets, [(one.credential.user.pk, one.guest.guest_id) for one in some])
-            ended = await reading(auth.ended, [one.credential for one in some])
-        except (AnyDatabaseError, ChatError) as problem:
-            log.warning("credentials could not be checked: %s", type(problem).__name__)
-            return
+        await reading(limits.keep_sockets, [(one.credential.user.pk, one.guest.guest_id) for one in some])
+        ended = await reading(auth.ended, [one.credential for one in some])
         for one in some:
             if one.credential in ended and one.guest.guest_id in self._here:
                 self._show_out(one, one.guest.on_ended())

@@ -138,3 +138,38 @@ async def test_who_has_left_is_asked_about_no_more_and_an_empty_house_is_not_wat
     await until_asked(desk, 1)
     assert len(desk.asked) > before
     here.leave(other)
+
+
+async def test_one_who_breaks_the_look_ends_it_for_nobody_else(
+    db: None, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, everybody = Guests(), [Somebody(number) for number in range(2)]
+    for one in everybody:
+        here.enter(one, one.credential)
+    broken = asyncio.Event()
+
+    def check(credentials: Iterable[Credential]) -> set[Credential]:
+        loop.call_soon_threadsafe(broken.set)
+        raise RuntimeError("a bug")
+
+    loop = asyncio.get_running_loop()
+    monkeypatch.setattr(auth, "ended", check)
+    await asyncio.wait_for(broken.wait(), WAIT_S)
+    monkeypatch.setattr(auth, "ended", desk.check)
+    everybody[1].is_stalled = True
+    await asyncio.wait_for(everybody[1].left.wait(), WAIT_S)
+    assert [one.was for one in everybody] == [[], ["stalled"]]
+
+
+async def test_where_the_database_is_away_the_others_are_not_asked_about_either(
+    db: None, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guests, "ASKED_MAX", 1)
+    monkeypatch.setattr(auth, "CHECK_S", 3600.0)
+    desk.is_away = True
+    here = Guests()
+    for number in range(5):
+        one = Somebody(number)
+        here.enter(one, one.credential)
+    await here._check_all()
+    assert desk.asked == [1]
