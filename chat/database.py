@@ -6,6 +6,10 @@ handler, for longer and longer.
 
 A process that answers people lets nobody wait for long (`hurry`). A worker has nobody to tell: it waits until the
 database answers or the kernel gives the connection up (`tcp_user_timeout` in the settings), and then asks again.
+
+SQLite is no server but a library: what takes it a millisecond takes three in a thread, where each statement gives the
+interpreter to the event loop and waits for it again. So the few short actions that each answer consists of, and nothing
+else, run on the loop itself (`writing_briefly`). They wait for nobody there.
 """
 
 import asyncio
@@ -15,11 +19,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache, partial
 from typing import Any, ClassVar, ParamSpec, TypeVar
+from weakref import WeakKeyDictionary
 
-from django.db import Error, connection, connections, transaction
+from django.db import DEFAULT_DB_ALIAS, Error, IntegrityError, OperationalError, connection, connections, transaction
 
-from chat import metrics
+from chat import failpoints, metrics
 from chat.errors import Unavailable
+from chat.sqlite.base import AGAIN_S, DatabaseWrapper
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -130,6 +136,81 @@ async def reading(fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
 
 async def writing(fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     return await _writers().run(partial(fn, *args, **kwargs))
+
+
+class Here:
+    """The connection of a loop's own thread, to SQLite, and the line of those who want to write with it."""
+
+    def __init__(self) -> None:
+        with off_the_loop():
+            self._connection: DatabaseWrapper = connections[DEFAULT_DB_ALIAS]  # type: ignore[assignment]
+        self._line = asyncio.Lock()
+        self._waiting = 0
+
+    async def write(self, call: Callable[[], T]) -> T:
+        """Wait for one's turn, and write. Raises `OperationalError` where more is to be waited for; `Unavailable`."""
+        if self._waiting >= WAITING_MAX:
+            raise Unavailable("The database is too busy.")
+        self._waiting += 1
+        try:
+            async with asyncio.timeout(ANSWER_S if Pool.hurries else None) as bound, self._line:
+                while not self._connection.try_enter():  # noqa: ASYNC110 - other processes hold it
+                    await asyncio.sleep(AGAIN_S)
+                with off_the_loop(), self._connection.at_once():
+                    return _tidily(call, only_reads=False)
+        except TimeoutError:
+            if not bound.expired():
+                raise
+            raise Unavailable("The database does not answer.") from None
+        finally:
+            self._waiting -= 1
+
+    @property
+    def is_free(self) -> bool:
+        """Whether this thread is in no transaction of its own: that of a test, say."""
+        return not self._connection.in_atomic_block
+
+
+_here: "WeakKeyDictionary[asyncio.AbstractEventLoop, Here]" = WeakKeyDictionary()
+
+
+def _loops_own() -> Here | None:
+    """None where an action has to go to a thread: with a server, and where a test stops it in the middle."""
+    if failpoints.armed or not _is_library():
+        return None
+    loop = asyncio.get_running_loop()
+    here = _here.get(loop)
+    if here is None:
+        here = _here[loop] = Here()
+    return here if here.is_free else None
+
+
+@cache
+def _is_library() -> bool:
+    return str(connections.settings[DEFAULT_DB_ALIAS]["ENGINE"]) == "chat.sqlite"
+
+
+@contextmanager
+def off_the_loop() -> Iterator[None]:
+    """Let what is called be as in a thread without a loop: Django keeps connections for those alone."""
+    loop = asyncio.get_running_loop()
+    asyncio._set_running_loop(None)
+    try:
+        yield
+    finally:
+        asyncio._set_running_loop(loop)
+
+
+async def writing_briefly(fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """An action of a millisecond or two, which may be begun anew: it holds no outside effect before its commit."""
+    call = partial(fn, *args, **kwargs)
+    here = _loops_own()
+    if here is not None:
+        try:
+            return await here.write(call)
+        except (OperationalError, IntegrityError):
+            pass  # locked by somebody who passes the line by, say: in a thread one can wait, and try again
+    return await _writers().run(call)
 
 
 @contextmanager

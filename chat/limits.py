@@ -1,12 +1,13 @@
 """Who may do how much: counted in Redis over all processes, and by each process alone while Redis is away."""
 
+import asyncio
 import hashlib
 import threading
 import time
 from collections import defaultdict, deque
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 from uuid import uuid4
 
 import redis
@@ -18,6 +19,7 @@ from chat.errors import RateLimited, TooManyConnections
 WINDOW_S = 10.0
 SIGN_INS_WINDOW_S = 60.0
 NAMES_PER_ADDRESS = 5  # many people may sit behind one address
+PATIENCE_S = 0.1  # on an event loop; of a thread, `stream.impatient` has it
 SOCKET_TTL_S = 60.0  # an entry of a process that died is forgotten after this
 
 # A moving window. Returns the milliseconds to wait, 0 when the token was taken.
@@ -34,6 +36,8 @@ redis.call('ZADD', KEYS[1], now, ARGV[3])
 redis.call('PEXPIRE', KEYS[1], window)
 return 0
 """
+
+GIVE_BACK = "return redis.call('ZREM', KEYS[1], ARGV[1])"
 
 # Sockets of a user, each good for a while. Returns 1 when there was room or it was counted already.
 HOLD = """
@@ -74,8 +78,26 @@ def spend_message(user_id: object, session_id: object, token: str) -> Spent | No
     limit = settings.CHAT_MESSAGES_PER_10S
     if not limit:
         return None
-    key = f"chat:sent:{user_id}:{session_id}"
-    wait_s = _spend(key, limit, WINDOW_S, token)
+    key = _messages(user_id, session_id)
+    return _spent_or_refused(key, token, _spend(key, limit, WINDOW_S, token))
+
+
+async def spending_message(user_id: object, session_id: object, token: str) -> Spent | None:
+    """The same on an event loop. Raises `RateLimited`."""
+    limit = settings.CHAT_MESSAGES_PER_10S
+    if not limit:
+        return None
+    key = _messages(user_id, session_id)
+    wait_ms = await _asking(key, SPEND, limit, int(WINDOW_S * 1000), token)
+    wait_s = _spend_here(key, limit, token, WINDOW_S) if wait_ms is None else wait_ms / 1000
+    return _spent_or_refused(key, token, wait_s)
+
+
+def _messages(user_id: object, session_id: object) -> str:
+    return f"chat:sent:{user_id}:{session_id}"
+
+
+def _spent_or_refused(key: str, token: str, wait_s: float) -> Spent:
     if wait_s > 0:
         raise RateLimited(retry_after_s=wait_s)
     return Spent(key, token)
@@ -109,24 +131,24 @@ def _spend(key: str, limit: int, window_s: float, token: str) -> float:
 
 
 def give_back(spent: Spent | None) -> None:
-    """Nothing was sent after all: the message was known."""
-    if spent is None:
-        return
+    """Nothing was sent after all. It is back when this has ended: what is sent next does not find it missing."""
+    if spent is not None:
+        _give_back_here(spent)
+        _ask(GIVE_BACK, [spent.key], spent.token)
+
+
+async def giving_back(spent: Spent | None) -> None:
+    """The same on an event loop."""
+    if spent is not None:
+        _give_back_here(spent)
+        await _asking(spent.key, GIVE_BACK, spent.token)
+
+
+def _give_back_here(spent: Spent) -> None:
     with _lock:
         window = _windows.get(spent.key)
         if window:
             _windows[spent.key] = deque(one for one in window if one[1] != spent.token)
-    stream.outbox.put(spent.key, lambda pipe: pipe.zrem(spent.key, spent.token))
-
-
-@contextmanager
-def unless_it_fails(spent: Spent | None) -> Iterator[None]:
-    """Give back what was spent on something where that fails."""
-    try:
-        yield
-    except Exception:
-        give_back(spent)
-        raise
 
 
 def hold_socket(user_id: object, socket_id: str) -> None:
@@ -190,6 +212,23 @@ def _ask(script: str, keys: Sequence[str], *args: str | int) -> int | None:
     try:
         return int(stream.impatient(shard).eval(script, len(keys), *keys, *args))
     except redis.RedisError:
+        stream.outbox.pause(shard)
+        return None
+
+
+async def _asking(key: str, script: str, *args: str | int) -> int | None:
+    """The same on an event loop, of one key."""
+    shard = stream.shard_of(key)
+    if stream.outbox.is_away(shard):
+        return None
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            client: Any = stream.layer().redis(key)
+            try:
+                return int(await client.eval(script, 1, key, *args))
+            except redis.ConnectionError:  # a pooled connection had died
+                return int(await client.eval(script, 1, key, *args))
+    except (redis.RedisError, OSError, TimeoutError):
         stream.outbox.pause(shard)
         return None
 

@@ -2,15 +2,15 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 from django.conf import settings
 from django.db.models import Q, QuerySet
+from django.utils import timezone
 
-from chat import tracing
-from chat.errors import Fenced
 from chat.models import Agent, ChatSession, Message, Run
-from chat.prepared import Given, Prepared, together
+from chat.prepared import Asked, Given, Prepared, together
 from workers.llm.base import SUMMARY_HEADING, Called, Prompt, Returned, Said, estimate_tokens
 from workers.llm.base import Line as TalkLine
 
@@ -18,6 +18,8 @@ LINES_MAX = 2000  # of talk looked at, whatever the budget
 PAGE = 50  # of lines read at once
 LINE_TOKENS = 4  # what a line costs besides its text
 CROWDED = 0.6  # of the budget
+
+Talk = tuple[str, str, dict[str, Any], int, int]  # role, content, data, seq, the position of its run
 
 ROLES: dict[str, str] = {Message.Role.USER: "user", Message.Role.ASSISTANT: "assistant"}
 
@@ -28,6 +30,7 @@ class Context:
     is_crowded: bool  # the unsummarised talk nears the budget: time for a summary
     read: dict[str, Any]  # what the prompt was made of, by reference: for whoever asks later
     joined: dict[int, tuple[Said, ...]]  # what people sent while it was answered, by the step that read it; not step 0
+    time: tuple[datetime, datetime]  # that it was read in, for who traces it
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,15 +46,14 @@ def tokens_for(agent: Agent) -> int:
     return tokens
 
 
-@tracing.spanned("context")
 def build_context(run: Run) -> Context:
-    """Collect what an LLM is told for a run. In a database thread. Raises `Fenced` where the session was deleted."""
-    session, joined = _SUMMARY.ask(pk=run.session_id), _JOINED.ask(run_id=run.pk)
-    together(session, joined)
-    if session.first is None:
-        raise Fenced
+    """Collect what an LLM is told for a run as it was claimed. In a database thread."""
+    began = timezone.now()
     tokens, may_sum_up = tokens_for(run.agent), run.agent.context.get("summary", True)
-    summary, summary_seq = session.first if may_sum_up else ("", 0)
+    # The session came with the claim: of what both say of a summary, neither is newer than the other.
+    summary, summary_seq = (run.session.summary, run.session.summary_seq) if may_sum_up else ("", 0)
+    joined, newest = _JOINED.ask(run_id=run.pk), _page(run, summary_seq, run.position, run.message.seq)
+    together(joined, newest)
     instructions = run.agent.instructions
     if summary:
         instructions = f"{instructions}\n\n{SUMMARY_HEADING}\n{summary}\n".lstrip()
@@ -63,7 +65,7 @@ def build_context(run: Run) -> Context:
     spent = question_tokens = sum(line.tokens for lines in (asked, *by_step.values()) for line in lines)
     room = tokens - estimate_tokens(instructions) - question_tokens
     kept: list[Line] = []
-    for line in talk_before(run, summary_seq):  # read only as far as it fits
+    for line in talk_before(run, summary_seq, newest):  # read only as far as it fits
         spent += line.tokens
         if spent - question_tokens > room:
             break
@@ -80,6 +82,7 @@ def build_context(run: Run) -> Context:
             "tokens": estimate_tokens(instructions) + sum(line.tokens for line in lines),
         },
         joined={step: tuple(line.said for line in lines) for step, lines in by_step.items()},
+        time=(began, timezone.now()),
     )
 
 
@@ -88,8 +91,8 @@ def joined_lines(messages: Iterable[Message]) -> tuple[Said, ...]:
     return tuple(_line(one.role, one.content, one.data, one.seq).said for one in messages)
 
 
-def talk_before(run: Run, summary_seq: int) -> Iterator[Line]:
-    """What was said before a run's question and is not in the summary, newest first.
+def talk_before(run: Run, summary_seq: int, newest: "Asked[Talk]") -> Iterator[Line]:
+    """What was said before a run's question and is not in the summary, newest first; `newest` is its first page.
 
     The order is that of the runs: a question that was sent while others waited comes after their answers, although its
     seq is lower. Interrupted and failed answers are left out, and so is what the run itself asks, or was told since.
@@ -97,22 +100,18 @@ def talk_before(run: Run, summary_seq: int) -> Iterator[Line]:
 
     Page by page without a snapshot: the runs before this one have ended, so their talk no longer changes.
     """
-    position, seq, left = run.position, run.message.seq, LINES_MAX
-    while left > 0:
-        page = _TALK.rows(
-            session_id=run.session_id,
-            summary_seq=summary_seq,
-            message_id=run.message_id,
-            position=position,
-            seq=seq,
-        )
+    page, left = newest.rows, LINES_MAX
+    while True:
         for role, content, data, at_seq, _ in page[:left]:
             if Message.is_talk(data):
                 yield _line(role, content, data, at_seq)
-        if len(page) < PAGE:
-            return
         left -= len(page)
+        if len(page) < PAGE or left <= 0:
+            return
         *_, seq, position = page[-1]
+        older = _page(run, summary_seq, position, seq)
+        together(older)
+        page = older.rows
 
 
 LEFT_OUT = "(This is left out by now: call the tool again if you need it.)"
@@ -134,7 +133,14 @@ def fit_results(talk: tuple[TalkLine, ...], tokens: int) -> tuple[TalkLine, ...]
     return tuple(fitted)
 
 
-def _newest_talk() -> "QuerySet[Message, tuple[str, str, dict[str, Any], int, int]]":
+def _page(run: Run, summary_seq: int, position: int, seq: int) -> "Asked[Talk]":
+    """The newest lines before a place in the talk of a run's session."""
+    return _TALK.ask(
+        session_id=run.session_id, summary_seq=summary_seq, message_id=run.message_id, position=position, seq=seq
+    )
+
+
+def _newest_talk() -> "QuerySet[Message, Talk]":
     before = Q(run__position__lt=Given("position")) | Q(run__position=Given("position"), seq__lt=Given("seq"))
     said = Message.objects.filter(kind="text", deleted_at=None, role__in=list(ROLES))
     return (
@@ -154,7 +160,6 @@ _JOINED = Prepared(
         .values_list("read_step", "content", "data", "seq")
     )
 )
-_SUMMARY = Prepared(lambda: ChatSession.objects.filter(pk=Given("pk")).values_list("summary", "summary_seq"))
 
 
 def to_summarise(session: ChatSession) -> tuple[list[Said], int]:

@@ -13,7 +13,7 @@ from typing import Any
 from django.conf import settings
 from django.db import DatabaseError
 
-from chat import jobs, stream
+from chat import jobs, stream, tracing
 from chat.actions import attempts, joined
 from chat.actions.attempts import Spending
 from chat.database import reading
@@ -93,7 +93,7 @@ class Attempt:
         Raises `LLMError`.
         """
         self._tell()
-        self.context = context = await surely(build_context, self.run, by=reading)
+        self.context = context = await self._read()
         self.run.read = context.read
         agent = self.run.agent
         tools: dict[str, Tool] = await asyncio.to_thread(tools_named, agent.tools) if agent.tools else {}
@@ -131,6 +131,15 @@ class Attempt:
                     reply = [*self.steps.lines(), *await self._joined()]
                 elif isinstance(one, Answered):
                     return one.text
+
+    async def _read(self) -> Context:
+        """What its LLM is told: read with the claim, or now."""
+        context, self.held.context = self.held.context, None
+        if context is not None:
+            tracing.past("context", *context.time)
+            return context
+        with tracing.span("context"):
+            return await surely(build_context, self.run, by=reading)
 
     async def _begin_step(self, acts: Acts) -> None:
         """Save what the LLM wants to do. Its words become a message, and what follows them will be another one."""

@@ -22,10 +22,12 @@ from django.db import Error, connection
 
 from chat import metrics, stream
 from chat.actions import attempts, claims, workers
-from chat.database import let_go, reading, writing
+from chat.database import let_go, reading, writing, writing_briefly
+from chat.errors import Fenced
 from chat.layers import Listener
 from chat.models import Run
 from chat.prepared import Given, Prepared
+from workers.context import Context, build_context
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +45,7 @@ class Held:
     """A run in this process."""
 
     run: Run
+    context: Context | None = None  # read with the claim; whoever works on it takes it
     task: asyncio.Task[None] | None = None
     why: str | None = None  # it was cancelled: fenced or drained
     has_begun: bool = False
@@ -160,11 +163,11 @@ class Runtime:
             return
         self._looking[session_id] = False
         try:
-            run = await writing(claims.claim_run, self.worker_id, session_id)
+            held = await writing_briefly(_claim, self.worker_id, session_id)
         finally:
             again = self._looking.pop(session_id)
-        if run is not None:
-            self._begin(run)
+        if held is not None:
+            self._begin(held)
         elif again:
             await self.look_at(session_id)
 
@@ -172,12 +175,12 @@ class Runtime:
     def _is_full(self) -> bool:
         return 0 < settings.CHAT_RUNS_PER_WORKER <= len(self.held) + len(self._looking)
 
-    def _begin(self, run: Run) -> None:
+    def _begin(self, held: Held) -> None:
         from workers.runner import execute
         from workers.watch import followed
 
-        held = self.held[run.pk] = Held(run)
-        held.task = asyncio.ensure_future(followed(run, execute(held)))
+        self.held[held.run.pk] = held
+        held.task = asyncio.ensure_future(followed(held.run, execute(held)))
         held.task.add_done_callback(lambda task: self._end(held, task))
         if self.draining:
             held.stop(DRAINED)
@@ -273,6 +276,17 @@ class Runtime:
         for held in self.held.values():
             if run_id in {None, str(held.run.pk)}:
                 self._keep(self._check(held))
+
+
+def _claim(worker_id: UUID, session_id: UUID) -> Held | None:
+    """Claim a run, and read its context by the same way to the database, if that is still there."""
+    run = claims.claim_run(worker_id, session_id)
+    if run is None:
+        return None
+    try:
+        return Held(run, build_context(run))
+    except (Error, Fenced):
+        return Held(run)  # ours it is, by now; who works on it reads the context again
 
 
 _SESSION = Prepared(

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from django.db import InterfaceError, InternalError, OperationalError
 
-from chat.database import writing
+from chat.database import writing_briefly
 from chat.errors import Unavailable
 
 log = logging.getLogger(__name__)
@@ -18,7 +18,7 @@ DATABASE_RETRY_S = 0.5
 STOOD_STILL = "25P03"  # Postgres ended the connection: one of us two was frozen in the middle of a transaction
 
 
-async def surely(call: Callable[..., T], *args: Any, by: Callable[..., Awaitable[Any]] = writing) -> T:
+async def surely(call: Callable[..., T], *args: Any, by: Callable[..., Awaitable[Any]] = writing_briefly) -> T:
     """Read, or do a fenced action, again and again while the database is away.
 
     One whose COMMIT arrived and whose reply did not is refused by its own fence the second time: that is an end, too.

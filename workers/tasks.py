@@ -11,23 +11,24 @@ from celery import shared_task
 from celery.signals import worker_init, worker_shutdown, worker_shutting_down
 
 from workers import jobs, sweep, watch
+from workers.doorbells import Doorbell
 from workers.llm.base import LLMError
 from workers.runner import llm_named
 from workers.runtime import runtime
 from workers.tools import load_tools
 
 
-@shared_task(name="run_agent")
+@shared_task(name="run_agent", base=Doorbell)
 def run_agent(run_id: str, session_id: str | None = None) -> None:
     runtime.ring(run_id, session_id)
 
 
-@shared_task(name="summarise_session")
+@shared_task(name="summarise_session", base=Doorbell)
 def summarise_session(session_id: str) -> None:
     runtime.spawn(jobs.summarise_session(session_id))
 
 
-@shared_task(name="title_session")
+@shared_task(name="title_session", base=Doorbell)
 def title_session(run_id: str) -> None:
     runtime.spawn(jobs.title_session(run_id))
 

@@ -41,7 +41,7 @@ _WAITING = Prepared(lambda: Run.objects.filter(pk=Given("pk"), status=Status.QUE
 def claim_run(worker_id: UUID, session_id: UUID) -> Run | None:
     """Start the oldest claimable run of a session, or None: one runs already, a question is open, no slot is free.
 
-    The run comes with its agent and the message that it answers.
+    The run comes with its session, its agent and the message that it answers.
     """
     try:
         run = _claim(worker_id, session_id)
@@ -82,6 +82,7 @@ def _claim(worker_id: UUID, session_id: UUID) -> Run | None:
             return None
         for name, value in changes.items():
             setattr(run, name, value)
+        run.session = log.session
         if not run.state and (early := [message for message in unread.rows if message.run_id == run.pk]):
             joined.tell_read(log, early, step=0)  # with its question
         log.append_event("run.started", run.as_data(), run_id=run.pk)

@@ -38,12 +38,16 @@ def action(fn: Callable[P, T]) -> Callable[P, T]:
             try:
                 return fn(*args, **kwargs)
             except (OperationalError, IntegrityError) as problem:
-                if not left or connection.in_atomic_block or not _is_temporary(problem):
+                if not left or connection.in_atomic_block or not _may_wait() or not _is_temporary(problem):
                     raise
                 time.sleep(0.005 * (TRIES - left))
         raise AssertionError("unreachable")
 
     return run
+
+
+def _may_wait() -> bool:
+    return getattr(connection, "waits", True)  # SQLite's, where it is the event loop's
 
 
 def _is_temporary(problem: Exception) -> bool:

@@ -17,8 +17,16 @@ def membership(user: User, session_id: UUID, *also: Asked[Any]) -> Member:
 
     `also` is asked in the same round trip.
     """
-    asked = _MEMBER.ask(session_id=session_id, user_id=user.pk)
+    asked = asked_member(user, session_id)
     together(asked, *also)
+    return member_of(asked)
+
+
+def asked_member(user: User, session_id: UUID) -> Asked[Member]:
+    return _MEMBER.ask(session_id=session_id, user_id=user.pk)
+
+
+def member_of(asked: Asked[Member]) -> Member:
     if asked.first is None:
         raise NotFound
     return asked.first
@@ -26,7 +34,10 @@ def membership(user: User, session_id: UUID, *also: Asked[Any]) -> Member:
 
 def writer(user: User, session_id: UUID, *also: Asked[Any]) -> Member:
     """Likewise, of somebody who may write. Raises `NotFound`, `NotAllowed`."""
-    member = membership(user, session_id, *also)
+    return as_writer(membership(user, session_id, *also))
+
+
+def as_writer(member: Member) -> Member:
     if not member.may_write:
         raise NotAllowed
     return member

@@ -10,10 +10,10 @@ from chat import jobs, limits, tracing
 from chat.actions import joined, runs
 from chat.actions.endings import OPEN_RUNS, Following
 from chat.actions.events import Log, action, locked, on_commit
-from chat.actions.members import membership, writer
+from chat.actions.members import as_writer, asked_member, member_of, membership, writer
 from chat.actions.sessions import agent_asked, agent_mentioned, agent_of
-from chat.database import reading, writing
-from chat.errors import Busy, Conflict, InvalidInput, NotAllowed, NotFound, SessionClosed
+from chat.database import reading, writing_briefly
+from chat.errors import Busy, Conflict, InvalidInput, NotAllowed, NotFound, RateLimited, SessionClosed
 from chat.failpoints import failpoint
 from chat.models import Agent, ChatSession, Message, Run, User
 from chat.prepared import Asked, Given, Prepared
@@ -43,43 +43,53 @@ class Shown(NamedTuple):
 def post_message(user: User, session_id: UUID, new: NewMessage) -> Posted:
     """Say something, and queue the run that answers it, or do with the open one what `on_busy` says.
 
-    A key that is known is answered with the first ids, before anything is spent. Raises `NotFound`, `NotAllowed`,
+    A key that is known is answered with the first ids, and spends nothing in the end. Raises `NotFound`, `NotAllowed`,
     `Conflict` (the key with another content), `RateLimited`, `SessionClosed`, `Busy`, `TooManyWaiting`, `InvalidInput`.
     """
-    admitted = _admit(user, session_id, new, uuid4().hex)
-    if isinstance(admitted, Posted):
-        return admitted
-    with limits.unless_it_fails(admitted):
+    try:
+        spent = limits.spend_message(user.pk, session_id, uuid4().hex)
+    except RateLimited:
+        if known := _answered_before(user, session_id, new):
+            return known
+        raise
+    try:
         done = _post(user, session_id, new, None)
         while isinstance(done, Run):
             done = _post(user, session_id, new, Shown(done, runs.shown_by(done)))
-    return _settled(done, admitted)
+    except Exception:
+        limits.give_back(spent)
+        raise
+    if done.duplicate:
+        limits.give_back(spent)
+    return done
 
 
 async def send_message(user: User, session_id: UUID, new: NewMessage) -> Posted:
-    """`post_message`, off the loop; Redis is asked where a slow one holds up nobody who writes."""
-    admitted = await reading(_admit, user, session_id, new, uuid4().hex)
-    if isinstance(admitted, Posted):
-        return admitted
-    with limits.unless_it_fails(admitted):
-        done = await writing(_post, user, session_id, new, None)
+    """`post_message`, for an event loop."""
+    try:
+        spent = await limits.spending_message(user.pk, session_id, uuid4().hex)
+    except RateLimited:
+        if known := await reading(_answered_before, user, session_id, new):
+            return known
+        raise
+    try:
+        done = await writing_briefly(_post, user, session_id, new, None)
         while isinstance(done, Run):
             shown = Shown(done, await reading(runs.shown_by, done))
-            done = await writing(_post, user, session_id, new, shown)
-    return _settled(done, admitted)
+            done = await writing_briefly(_post, user, session_id, new, shown)
+    except Exception:  # but not where its socket is gone: then it may be said all the same
+        await limits.giving_back(spent)
+        raise
+    if done.duplicate:
+        await limits.giving_back(spent)
+    return done
 
 
-def _admit(user: User, session_id: UUID, new: NewMessage, token: str) -> Posted | limits.Spent | None:
-    """Let somebody say something: what was said before is answered at once, and anything else is spent for."""
+def _answered_before(user: User, session_id: UUID, new: NewMessage) -> Posted | None:
+    """What a repeat is answered, which needs no limit. Raises `NotFound`, `NotAllowed`, `Conflict`."""
     same_key = _with_key(user, session_id, new)
     writer(user, session_id, same_key)
-    return _known(same_key, new) or limits.spend_message(user.pk, session_id, token)
-
-
-def _settled(posted: Posted, spent: limits.Spent | None) -> Posted:
-    if posted.duplicate:
-        limits.give_back(spent)
-    return posted
+    return _known(same_key, new)
 
 
 _WITH_KEY = Prepared(
@@ -107,13 +117,14 @@ def _known(same_key: Asked[Message], new: NewMessage) -> Posted | None:
 def _post(user: User, session_id: UUID, new: NewMessage, shown: Shown | None) -> Posted | Run:
     """Say it. Gives a run instead where that one is to be stopped, and what it shows has to be taken before."""
     named = new.agent or agent_mentioned(user, new.content)
-    same_key = _with_key(user, session_id, new)
+    member, same_key = asked_member(user, session_id), _with_key(user, session_id, new)
     open_runs = OPEN_RUNS.ask(session_id=session_id)
     agents = agent_asked(session_id, named)
-    with locked(session_id, same_key, open_runs, agents) as log:
+    with locked(session_id, member, same_key, open_runs, agents) as log:
         session = log.session
+        as_writer(member_of(member))
         if posted := _known(same_key, new):
-            return posted  # the same key came by two ways at once, and the other was faster
+            return posted
         if session.status == ChatSession.Status.CLOSED:
             raise SessionClosed
         agent = agent_of(agents, user if named else None)

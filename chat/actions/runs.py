@@ -163,21 +163,27 @@ def retry_run(user: User, run_id: UUID, *, by_operator: bool = False) -> Outcome
     """
     session_id = run_for(user, run_id, by_operator=by_operator).session_id
     spent = None if by_operator else limits.spend_message(user.pk, session_id, uuid4().hex)
-    with limits.unless_it_fails(spent):
+    try:
         outcome = _retry(user, session_id, run_id, by_operator=by_operator)
+    except Exception:
+        limits.give_back(spent)
+        raise
     if not outcome.frames:
         limits.give_back(spent)
     return outcome
 
 
 async def ask_again(user: User, run_id: UUID) -> Outcome:
-    """`retry_run`, off the loop; Redis is asked where a slow one holds up nobody who writes."""
+    """`retry_run`, for an event loop."""
     session_id = (await reading(run_for, user, run_id)).session_id
-    spent = await reading(limits.spend_message, user.pk, session_id, uuid4().hex)
-    with limits.unless_it_fails(spent):
+    spent = await limits.spending_message(user.pk, session_id, uuid4().hex)
+    try:
         outcome = await writing(_retry, user, session_id, run_id)
+    except Exception:
+        await limits.giving_back(spent)
+        raise
     if not outcome.frames:
-        limits.give_back(spent)
+        await limits.giving_back(spent)
     return outcome
 
 

@@ -7,22 +7,60 @@ kernel gives it back when a process dies.
 
 It is a courtesy and not the guard: whoever passes it by (another program, a single statement) meets SQLite's own lock
 and waits as before.
+
+An event loop may not sleep: it takes its turn with `try_enter`, and then works `at_once`.
 """
 
 import fcntl
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from django.db import OperationalError
 from django.db.backends.sqlite3 import base
 
 AGAIN_S = 0.001
+WAL_PAGES = 10_000  # 40 MB
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
     _turnstile: int | None = None
     _is_inside = False
+    waits = True  # else what is locked is an error, at once
+
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """Wait for nothing inside of this: what is locked raises `OperationalError`. One's turn ends with it."""
+        self.waits = False
+        try:
+            self.ensure_connection()
+            self.connection.execute("PRAGMA busy_timeout = 0")
+            # What is written is put into its place, and on the disk, by the next one who may wait: in a worker's thread
+            # each second. This is for where there is none.
+            self.connection.execute(f"PRAGMA wal_autocheckpoint = {WAL_PAGES}")
+            yield
+        finally:
+            self.waits = True
+            self._leave()
+            if self.connection is not None:
+                timeout_s = self.settings_dict["OPTIONS"].get("timeout", 5)
+                self.connection.execute(f"PRAGMA busy_timeout = {int(timeout_s * 1000)}")
+
+    def try_enter(self) -> bool:
+        """Take one's turn to write, if it is free just now."""
+        if self._is_inside or self.is_in_memory_db():
+            return True
+        if self._turnstile is None:
+            path = f"{self.settings_dict['NAME']}-writer"
+            self._turnstile = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._turnstile, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        self._is_inside = True
+        return True
 
     def _start_transaction_under_autocommit(self) -> None:
         self._enter()
@@ -54,26 +92,12 @@ class DatabaseWrapper(base.DatabaseWrapper):
                 self._turnstile = None
 
     def _enter(self) -> None:
-        if self.is_in_memory_db():
-            return
-        if self._turnstile is None:
-            path = f"{self.settings_dict['NAME']}-writer"
-            self._turnstile = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         # Not without an end: a process that is frozen inside would stop all others without a word.
         deadline = time.monotonic() + self.settings_dict["OPTIONS"].get("timeout", 5)
-        while not self._try():
-            if time.monotonic() > deadline:
+        while not self.try_enter():
+            if not self.waits or time.monotonic() > deadline:
                 raise OperationalError("database is locked")
             time.sleep(AGAIN_S)
-        self._is_inside = True
-
-    def _try(self) -> bool:
-        assert self._turnstile is not None
-        try:
-            fcntl.flock(self._turnstile, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True
 
     def _leave(self) -> None:
         if self._is_inside:

@@ -13,8 +13,9 @@ from chat.actions import attempts, runs, sessions
 from chat.database import reading, writing
 from chat.models import Message, Run, Usage
 from tests.inside import Talk, failing_at, told
-from tests.workers.process import LOST, UNAVAILABLE, LedLLM, begun, over, shown, until, until_row
+from tests.workers.process import LOST, UNAVAILABLE, LedLLM, begun, over, shown, tick, until, until_row
 from workers import runner
+from workers import runtime as runtimes
 from workers.context import build_context
 from workers.runtime import DRAINED, Runtime
 
@@ -75,13 +76,15 @@ async def test_a_database_that_is_away_when_a_run_begins_does_not_fail_it(
         return build_context(run)
 
     away_at_first.__name__ = "build_context"
-    monkeypatch.setattr(runner, "build_context", away_at_first)
+    for module in (runtimes, runner):  # with the claim, and then alone
+        monkeypatch.setattr(module, "build_context", away_at_first)
     await writing(talk.post)
     held = await begun(runtime, talk)
     llm.say("Hello!")
     llm.end()
     await over(runtime)
     await until_row(held.run, status="succeeded")
+    assert len(tried) == 3
 
 
 # --- stopped ----------------------------------------------------------------------------------------------------------
@@ -194,17 +197,18 @@ async def test_a_session_that_is_deleted_under_a_run_ends_it_without_a_word(
     assert not await reading(Message.objects.exists)
 
 
-async def test_a_session_that_is_deleted_before_a_run_reads_it_ends_it_without_a_word(
-    talk: Talk, runtime: Runtime, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+async def test_a_session_that_is_deleted_before_a_run_begins_ends_it_at_the_next_tick_without_a_word(
+    talk: Talk, runtime: Runtime, llm: LedLLM, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def delete_first(run: Run) -> Any:
         sessions.delete_session(talk.ada, talk.pk)
         return build_context(run)
 
-    monkeypatch.setattr(runner, "build_context", delete_first)
+    monkeypatch.setattr(runtimes, "build_context", delete_first)
     await writing(talk.post)
     with caplog.at_level(logging.WARNING):
         await begun(runtime, talk)
+        await tick(runtime)
         await over(runtime)
     assert not caplog.records
 

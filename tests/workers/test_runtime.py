@@ -11,6 +11,7 @@ from uuid import uuid4
 import pytest
 from django.db import OperationalError
 
+from chat import failpoints
 from chat.actions import attempts, claims, messages, sessions
 from chat.database import reading, writing
 from chat.models import Run
@@ -63,6 +64,7 @@ async def test_a_doorbell_that_comes_during_a_claim_is_not_lost(
         return found
 
     monkeypatch.setattr(claims, "claim_run", slow)
+    failpoints.armed["claim.slow"] = lambda: None  # in a thread: on the loop no ring could come
     looking = asyncio.ensure_future(runtime.look_at(talk.pk))
     await asyncio.to_thread(looked.wait, WAIT_S)
     # On SQLite the claim holds the only writing thread; another process posts.

@@ -29,6 +29,9 @@ class SlowRedis:
         assert self.answers.wait(WAIT_S), "nobody let it answer"
         return 0.0
 
+    async def asking(self, *_: object) -> int:
+        return int(await asyncio.to_thread(self))
+
 
 async def others_write_meanwhile(talk: Talk, slow: SlowRedis, work: Coroutine[Any, Any, Any]) -> Any:
     """Start some work that asks Redis, and write something else while that does not answer."""
@@ -48,6 +51,7 @@ def slow_limits(monkeypatch: pytest.MonkeyPatch, settings: Any, talk: Talk) -> S
     slow = SlowRedis()
     settings.CHAT_MESSAGES_PER_10S = 10
     monkeypatch.setattr(limits, "_spend", slow)
+    monkeypatch.setattr(limits, "_asking", slow.asking)
     return slow
 
 
