@@ -12,8 +12,9 @@ from uuid import uuid4
 import redis
 from django.conf import settings
 
-from chat import stream
+from chat import shards
 from chat.errors import RateLimited, TooManyConnections
+from chat.outbox import outbox
 
 WINDOW_S = 10.0
 SIGN_INS_WINDOW_S = 60.0
@@ -116,7 +117,7 @@ def give_back(spent: Spent | None) -> None:
         window = _windows.get(spent.key)
         if window:
             _windows[spent.key] = deque(one for one in window if one[1] != spent.token)
-    stream.outbox.put(spent.key, lambda pipe: pipe.zrem(spent.key, spent.token))
+    outbox.put(spent.key, lambda pipe: pipe.zrem(spent.key, spent.token))
 
 
 @contextmanager
@@ -156,7 +157,7 @@ def keep_sockets(held: Iterable[tuple[object, str]]) -> None:
     for user_id, socket_id in held:
         key = f"chat:sockets:{user_id}"
         if socket_id in _sockets.get(key, ()):  # else it was released meanwhile, by another thread
-            by_shard[stream.shard_of(key)].append((key, socket_id))
+            by_shard[shards.shard_of(key)].append((key, socket_id))
     for some in by_shard.values():
         keys, ids = zip(*some, strict=True)
         _ask(KEEP, keys, int(SOCKET_TTL_S), *ids)
@@ -172,7 +173,7 @@ def release_socket(user_id: object, socket_id: str) -> None:
 
 
 def _tell_released(key: str, socket_id: str) -> None:
-    stream.outbox.put(key, lambda pipe: pipe.zrem(key, socket_id))
+    outbox.put(key, lambda pipe: pipe.zrem(key, socket_id))
 
 
 def _forget(key: str, socket_id: str) -> None:
@@ -184,13 +185,13 @@ def _forget(key: str, socket_id: str) -> None:
 
 def _ask(script: str, keys: Sequence[str], *args: str | int) -> int | None:
     """Run a script on keys of one Redis. None where that is away."""
-    shard = stream.shard_of(keys[0])
-    if stream.outbox.is_away(shard):
+    shard = shards.shard_of(keys[0])
+    if outbox.is_away(shard):
         return None
     try:
-        return int(stream.impatient(shard).eval(script, len(keys), *keys, *args))
+        return int(shards.impatient(shard).eval(script, len(keys), *keys, *args))
     except redis.RedisError:
-        stream.outbox.pause(shard)
+        outbox.pause(shard)
         return None
 
 

@@ -21,9 +21,10 @@ import redis as redis_py
 from django.db import connection, connections, transaction
 from pytest_django import DjangoDbBlocker
 
-from chat import failpoints, limits, stream
+from chat import failpoints, limits
 from chat.actions import attempts, claims, members, messages, sessions, workers
 from chat.models import Agent, ChatSession, Event, Interrupt, Message, Run, User
+from chat.outbox import outbox
 from chat.protocol import Reader
 from chat.protocol.commands import NewMember, NewMessage, NewSession
 from tests.fold import Fold, differences
@@ -66,25 +67,25 @@ def _wipe() -> None:
 def redis(redis_url: str) -> Iterator[redis_py.Redis]:
     """An empty Redis, and nothing in this process that remembers an earlier one."""
     client = redis_py.Redis.from_url(redis_url, socket_timeout=2)
-    stream.outbox.flush(WAIT_S)
+    outbox.flush(WAIT_S)
     client.flushall()
     _forget_redis()
     yield client
-    stream.outbox.flush(WAIT_S)
+    outbox.flush(WAIT_S)
     _forget_redis()
     client.close()
 
 
 def _forget_redis() -> None:
-    stream.outbox.recover()
-    stream.outbox._missed.clear()
+    outbox.recover()
+    outbox._missed.clear()
     limits._windows.clear()
     limits._sockets.clear()
 
 
 def told() -> None:
     """Wait until all that was committed so far is published and rung."""
-    assert stream.outbox.flush(WAIT_S)
+    assert outbox.flush(WAIT_S)
 
 
 def rung(redis: redis_py.Redis) -> list[UUID]:

@@ -16,7 +16,7 @@ from channels.testing import WebsocketCommunicator
 from django.conf import settings
 from rest_framework_simplejwt.tokens import AccessToken
 
-from chat import auth, consumers, failpoints, guests, limits, stream
+from chat import auth, consumers, failpoints, guests, limits, shards, stream
 from chat import writer as writer_module
 from chat.actions import attempts, members, runs, sessions
 from chat.actions.questions import Question
@@ -833,7 +833,7 @@ async def test_one_that_cannot_even_be_told_is_given_up(talk: Talk, monkeypatch:
     jammed.set()
     await act(talk.answer)
     await asyncio.wait_for(asyncio.shield(socket.wire.future), WAIT_S)  # the application ends: the server drops it
-    assert stream.channel_of(stream.session_group(talk.pk)) not in stream.layer()._get_layer()._listeners
+    assert shards.channel_of(stream.session_group(talk.pk)) not in shards.layer()._get_layer()._listeners
 
 
 async def test_both_paths_lead_to_the_same_door() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from django.db import DataError
 
-from chat import stream
+from chat import shards, stream
 from chat.actions import attempts, runs
 from chat.database import reading, writing
 from chat.layers import Listener
@@ -100,14 +100,14 @@ async def test_all_of_an_answer_was_shown_before_it_is_written(
 
     listener = Listener(on_message, lambda: None)
     group = stream.session_group(talk.pk)
-    assert await stream.layer().listen(group, listener)
+    assert await shards.layer().listen(group, listener)
     await writing(talk.post)
     await begun(runtime, talk)
     llm.say(*"All of this")
     llm.end()
     await over(runtime)
     await until(lambda: ("run.succeeded", None) in heard, "the end is told")
-    await stream.layer().unlisten(group, listener)
+    await shards.layer().unlisten(group, listener)
     names = [name for name, _ in heard]
     assert "".join(text for name, text in heard if name == "delta") == "All of this"
     last_delta = len(names) - 1 - names[::-1].index("delta")

@@ -17,6 +17,7 @@ from rest_framework_simplejwt.token_blacklist.models import BlacklistedToken, Ou
 from chat import stream
 from chat.actions import attempts, logins, runs, sessions, tickets, tokens, workers
 from chat.models import Agent, Run, Ticket, Usage, Worker
+from chat.outbox import outbox
 from tests.inside import Talk, Threads, new_talk, rung, told
 from workers import sweep as sweep_module
 from workers.sweep import prune, sweep, sweep_forever
@@ -145,7 +146,7 @@ def test_sessions_that_nobody_came_for_are_looked_at(talk: Talk, watchful: Any) 
 
 def test_while_redis_is_away_no_doorbell_is_waited_for(talk: Talk, watchful: Any) -> None:
     talk.queue()
-    stream.outbox.pause()
+    outbox.pause()
     sweep(watchful)
     assert watchful.looked_at == [talk.pk]
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from chat import stream
+from chat import shards, stream
 from chat.actions import attempts, events, runs, sessions
 from chat.actions.events import Log, locked, on_commit
 from chat.errors import NotFound
@@ -153,14 +153,14 @@ def test_an_action_without_an_event_writes_nothing(talk: Talk) -> None:
 def test_frames_are_published_in_the_order_of_the_log(talk: Talk, redis: Any) -> None:
     told()
     listening = redis.pubsub(ignore_subscribe_messages=True)
-    listening.subscribe(stream.channel_of(stream.session_group(talk.pk)))
+    listening.subscribe(shards.channel_of(stream.session_group(talk.pk)))
     listening.get_message(timeout=5)
     after = talk.last_seq
     talk.answer()
     told()
     seen: list[int] = []
     while message := listening.get_message(timeout=0.2):
-        decoded = stream.layer().deserialize(message["data"])
+        decoded = shards.layer().deserialize(message["data"])
         if decoded["type"] == "event":
             seen.append(Frame.unpack(decoded["frame"]).seq)
     assert seen == list(range(after + 1, talk.last_seq + 1))

@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import pytest
 
-from chat import stream
+from chat import shards, stream
 from chat.actions import attempts, members, runs
 from chat.errors import Fenced, NotAllowed, NotFound
 from chat.models import ChatSession, Message, Run, User
@@ -66,12 +66,12 @@ def test_a_stop_nudges_the_worker(talk: Talk, redis: Any) -> None:
     run = talk.start()
     told()
     listening = redis.pubsub(ignore_subscribe_messages=True)
-    listening.subscribe(stream.channel_of(stream.worker_group(talk.worker_id)))
+    listening.subscribe(shards.channel_of(stream.worker_group(talk.worker_id)))
     listening.get_message(timeout=5)
     runs.cancel_run(talk.ada, run.pk)
     told()
     message = listening.get_message(timeout=5)
-    assert message is not None and stream.layer().deserialize(message["data"])["run_id"] == str(run.pk)
+    assert message is not None and shards.layer().deserialize(message["data"])["run_id"] == str(run.pk)
     listening.close()
 
 

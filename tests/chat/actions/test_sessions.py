@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import pytest
 
-from chat import stream
+from chat import shards, stream
 from chat.actions import attempts, claims, members, runs, sessions
 from chat.errors import Conflict, InvalidInput, NotAllowed, NotFound, SessionClosed
 from chat.models import ChatSession, Event, Member, Message, Run, Usage, User
@@ -154,14 +154,14 @@ def test_a_deleted_session_leaves_no_row_behind(talk: Talk) -> None:
 def test_whoever_watches_a_session_is_told_that_it_was_deleted(talk: Talk, redis: Any) -> None:
     told()
     listening = redis.pubsub(ignore_subscribe_messages=True)
-    listening.subscribe(stream.channel_of(stream.session_group(talk.pk)))
+    listening.subscribe(shards.channel_of(stream.session_group(talk.pk)))
     listening.get_message(timeout=5)
     seq = talk.last_seq
     sessions.delete_session(talk.ada, talk.pk)
     told()
     message = listening.get_message(timeout=5)
     assert message is not None, "nobody was told"
-    frame = Frame.unpack(stream.layer().deserialize(message["data"])["frame"])
+    frame = Frame.unpack(shards.layer().deserialize(message["data"])["frame"])
     assert (frame.type, frame.seq, frame.session_id) == ("session.deleted", seq + 1, str(talk.pk))
     listening.close()
 
@@ -180,13 +180,13 @@ def test_the_worker_of_a_deleted_session_is_nudged(talk: Talk, redis: Any) -> No
     run = talk.start()
     told()
     listening = redis.pubsub(ignore_subscribe_messages=True)
-    listening.subscribe(stream.channel_of(stream.worker_group(talk.worker_id)))
+    listening.subscribe(shards.channel_of(stream.worker_group(talk.worker_id)))
     listening.get_message(timeout=5)
     sessions.delete_session(talk.ada, talk.pk)
     told()
     message = listening.get_message(timeout=5)
     assert message is not None
-    assert stream.layer().deserialize(message["data"])["run_id"] == str(run.pk)
+    assert shards.layer().deserialize(message["data"])["run_id"] == str(run.pk)
     listening.close()
 
 

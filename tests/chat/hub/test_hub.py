@@ -12,12 +12,13 @@ import pytest
 import redis as redis_py
 from django.db import OperationalError
 
-from chat import failpoints, stream
+from chat import failpoints, shards, stream
 from chat.actions import attempts, members, runs, sessions
 from chat.database import reading, writing
 from chat.errors import NotFound
 from chat.hub import hub as hub_module
 from chat.hub import hubs
+from chat.outbox import outbox
 from chat.protocol import Frame
 from chat.protocol.commands import NewMember, SessionChange
 from tests.chat.hub.watching import WAIT_S, Pen, Room, act, act_unheard, as_message, publish, until
@@ -99,14 +100,14 @@ async def test_a_lost_last_frame_is_found_by_looking_at_the_positions(
     monkeypatch.setattr("chat.hub.process.POSITION_WITHOUT_REDIS_S", 0.1)
     await room.join()
     await act_unheard(room.talk.post, "Unheard")
-    assert stream.layer().is_healthy(room.hub.group)
+    assert shards.layer().is_healthy(room.hub.group)
     await room.agree()
 
 
 async def test_a_word_to_look_makes_it_look(room: Room) -> None:
     await room.join()
     await act_unheard(room.talk.post, "Unheard")
-    publish(room.talk.pk, stream.layer().serialize({"type": "look"}))
+    publish(room.talk.pk, shards.layer().serialize({"type": "look"}))
     await room.agree()
 
 
@@ -171,7 +172,7 @@ async def test_nobody_has_to_watch_what_an_own_action_did(room: Room) -> None:
 
 async def test_garbage_on_the_channel_does_no_harm(room: Room) -> None:
     await room.join()
-    layer = stream.layer()
+    layer = shards.layer()
     shapes = [
         7, [], {}, {"type": "event"}, {"type": "event", "frame": [1, 2]}, {"type": "event", "frame": ["x"] * 9},
         {"type": "delta", "delta": None}, {"type": "delta", "delta": ["message.delta", 1]}, {"type": "live"},
@@ -190,7 +191,7 @@ async def test_garbage_while_a_hub_starts_does_no_harm_either(room: Room) -> Non
     async def meanwhile() -> None:
         del failpoints.armed["hub.read"]
         for shape in ({"type": "event", "frame": [1, 2]}, {"type": "delta", "delta": None}, 7):
-            publish(room.talk.pk, stream.layer().serialize(shape))
+            publish(room.talk.pk, shards.layer().serialize(shape))
         await asyncio.sleep(0.01)
 
     failpoints.armed["hub.read"] = meanwhile
@@ -234,7 +235,7 @@ async def test_what_is_written_anew_replaces_what_was_shown(room: Room) -> None:
     await room.shows(pen)
     await writing(pen.write, "Anew", anew=True, lost=True)  # only Redis knows that what was shown is void
     await act(pen.write, ", and right")
-    publish(room.talk.pk, stream.layer().serialize({"type": "look"}))
+    publish(room.talk.pk, shards.layer().serialize({"type": "look"}))
     await room.shows(pen)
     await act(pen.finish)
     await room.agree()
@@ -459,15 +460,15 @@ async def test_without_redis_from_the_start_the_table_is_looked_at_twice_a_secon
     await act(room.talk.answer)
     redis_server.kill()
     watcher = await room.join()
-    assert not stream.layer().is_healthy(room.hub.group)
+    assert not shards.layer().is_healthy(room.hub.group)
     began = time.monotonic()
     await writing(room.talk.post, "Without Redis")
     last = await reading(lambda: room.talk.last_seq)
     await until(lambda: watcher.seq == last, "it is found in the table")
     assert time.monotonic() - began < WAIT_S / 4
     redis_server.start()
-    await until(lambda: stream.layer().is_healthy(room.hub.group), "Redis is heard again")
-    stream.outbox.recover()
+    await until(lambda: shards.layer().is_healthy(room.hub.group), "Redis is heard again")
+    outbox.recover()
     pen = Pen(await act(room.talk.claim))
     await act(pen.write, "Live again")
     await room.shows(pen)
@@ -485,7 +486,7 @@ async def test_a_redis_that_dies_under_a_live_hub_and_comes_back_empty_costs_not
     await writing(room.talk.post, "While it was away")
     redis_server.start()
     await room.agree()
-    stream.outbox.recover()
+    outbox.recover()
     await act(stream.raise_fence, room.talk.pk, pen.run.pk, 1)
     await act(pen.write, "All of it, after it came back", anew=True)
     await room.shows(pen)
