@@ -10,13 +10,7 @@ import pytest
 
 from chat import limits
 from chat.actions import attempts, claims, events, members, messages, runs, sessions
-from chat.errors import (
-    ChatError,
-    Conflict,
-    InvalidInput,
-    NotAllowed,
-    NotFound,
-)
+from chat.errors import ChatError, Conflict, InvalidInput, NotAllowed, NotFound
 from chat.models import Agent, ChatSession, Message, Run, User
 from chat.prepared import Asked, together
 from chat.protocol.commands import NewMember, SessionChange

@@ -12,15 +12,7 @@ from hypothesis import strategies as st
 
 from chat.errors import InvalidInput
 from chat.protocol import Command, read_body, read_command
-from chat.protocol.commands import (
-    Approved,
-    Chosen,
-    Refused,
-    Resolution,
-    Told,
-    Unreadable,
-    read_json,
-)
+from chat.protocol.commands import Approved, Chosen, Refused, Resolution, Told, Unreadable, read_json
 
 ID = str(uuid4())
 
