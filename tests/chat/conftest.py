@@ -6,7 +6,8 @@ import pytest
 from django.db import connection
 
 from tests.chat.published import live
-from tests.inside import db, redis, talk, threads, worker_id
+from tests.inside import db, redis, talk, worker_id
+from tests.threads import threads
 
 __all__ = ["db", "live", "redis", "talk", "threads", "worker_id"]
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
@@ -24,16 +25,25 @@ def frame(seq: int) -> Frame:
     )
 
 
-@pytest.fixture
-def live(redis: Any) -> Iterator[Any]:
-    """What the session's live group hears, decoded: a call waits for the next message."""
+@contextmanager
+def heard(redis: Any, group: str) -> Iterator[Callable[..., Any]]:
+    """What a group hears, decoded: a call waits for the next message, and gives None where none comes."""
     listening = redis.pubsub(ignore_subscribe_messages=True)
-    listening.subscribe(shards.channel_of(stream.session_group(SESSION)))
+    listening.subscribe(shards.channel_of(group))
     listening.get_message(timeout=5)
 
     def hear(timeout_s: float = 5) -> Any:
         message = listening.get_message(timeout=timeout_s)
         return None if message is None else shards.layer().deserialize(message["data"])
 
-    yield hear
-    listening.close()
+    try:
+        yield hear
+    finally:
+        listening.close()
+
+
+@pytest.fixture
+def live(redis: Any) -> Iterator[Callable[..., Any]]:
+    """What the session's live group hears."""
+    with heard(redis, stream.session_group(SESSION)) as hear:
+        yield hear

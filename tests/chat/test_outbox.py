@@ -13,7 +13,7 @@ from celery import current_app
 
 from chat import jobs, metrics, shards, stream
 from chat.outbox import BROKER, Outbox, outbox
-from tests.chat.published import RUN, SESSION, frame
+from tests.chat.published import RUN, SESSION, frame, heard
 from tests.inside import WAIT_S, told
 from tests.processes import PATIENCE, eventually
 from tests.servers import Redis
@@ -94,20 +94,12 @@ def test_the_outbox_goes_on_when_redis_is_back_and_tells_whoever_missed_somethin
     told()
     outbox._broken_until[0] = time.monotonic() + 3600  # until somebody listens
     redis_server.start()
-    listening = redis_server.client().pubsub(ignore_subscribe_messages=True)
-    listening.subscribe(shards.channel_of(stream.session_group(SESSION)))
-    listening.get_message(timeout=5)
-
-    outbox.recover()
-
-    def heard() -> list[str]:
-        message = listening.get_message(timeout=0.1)
-        return [] if message is None else [shards.layer().deserialize(message["data"])["type"]]
-
-    assert eventually(heard, "somebody says that there is something to look for", 5) == ["look"]
-    stream.publish(SESSION, [frame(2)])
-    assert eventually(heard, "the next frame arrives", 5) == ["event"]
-    listening.close()
+    with heard(redis_server.client(), stream.session_group(SESSION)) as hear:
+        outbox.recover()
+        message = eventually(lambda: hear(0.1), "somebody says that there is something to look for", 5)
+        assert message["type"] == "look"
+        stream.publish(SESSION, [frame(2)])
+        assert eventually(lambda: hear(0.1), "the next frame arrives", 5)["type"] == "event"
 
 
 def test_what_cannot_be_sent_does_not_end_the_outbox(redis: Any, caplog: pytest.LogCaptureFixture) -> None:

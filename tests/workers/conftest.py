@@ -10,8 +10,9 @@ from chat import shards, stream
 from chat.database import writing
 from chat.layers import Listener
 from chat.protocol import Delta
-from tests.inside import Talk, db, redis, talk, threads, told, worker_id
+from tests.inside import Talk, db, redis, talk, told, worker_id
 from tests.llm_process import LLMProcess
+from tests.threads import threads
 from tests.workers.process import LedLLM, forget_publishers, process_of
 from tests.workers.watching import Watching
 from workers import publish, runner, surely

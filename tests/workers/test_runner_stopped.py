@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 import pytest
@@ -11,25 +13,27 @@ from django.db import InterfaceError
 
 from chat.actions import attempts, runs, sessions
 from chat.database import reading, writing
-from chat.models import Message, Run, Usage
-from tests.inside import Talk, failing_at, told
-from tests.workers.process import LOST, UNAVAILABLE, LedLLM, begun, over, shown, until, until_row
+from chat.models import Message, Run
+from tests.inside import Talk, told
+from tests.threads import failing_at
+from tests.workers.process import LOST, UNAVAILABLE, LedLLM, answers, begun, over, shown, types, until, until_row, usage
 from workers import runner
 from workers.context import build_context
 from workers.runtime import DRAINED, Runtime
 
 
-async def answers() -> list[str]:
-    return await reading(lambda: list(Message.objects.filter(role="assistant").values_list("content", flat=True)))
+def away_twice(call: Callable[..., Any]) -> Callable[..., Any]:
+    """The same call, for which the database is away the first two times."""
+    tried: list[int] = []
 
+    @wraps(call)
+    def trying(*args: Any) -> Any:
+        tried.append(1)
+        if len(tried) < 3:
+            raise LOST
+        return call(*args)
 
-async def types(talk: Talk) -> list[str]:
-    return await reading(talk.types)
-
-
-async def usage(run: Run) -> list[tuple[int, int, int]]:
-    rows = Usage.objects.filter(run_id=run.pk).order_by("attempt")
-    return await reading(lambda: list(rows.values_list("attempt", "input_tokens", "output_tokens")))
+    return trying
 
 
 # --- the database goes away -------------------------------------------------------------------------------------------
@@ -66,16 +70,7 @@ async def test_an_end_whose_reply_was_lost_is_not_written_twice(talk: Talk, runt
 async def test_a_database_that_is_away_when_a_run_begins_does_not_fail_it(
     talk: Talk, runtime: Runtime, llm: LedLLM, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tried: list[int] = []
-
-    def away_at_first(run: Run) -> Any:
-        tried.append(1)
-        if len(tried) < 3:
-            raise LOST
-        return build_context(run)
-
-    away_at_first.__name__ = "build_context"
-    monkeypatch.setattr(runner, "build_context", away_at_first)
+    monkeypatch.setattr(runner, "build_context", away_twice(build_context))
     await writing(talk.post)
     held = await begun(runtime, talk)
     llm.say("Hello!")
@@ -162,16 +157,7 @@ async def test_a_run_that_is_drained_while_it_waits_for_the_database_is_handed_b
 async def test_a_drain_waits_for_the_database_with_a_run_that_it_hands_back(
     talk: Talk, runtime: Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    put_back, tried = attempts.put_back, []
-
-    def away_at_first(run: Run, reason: str, *spent: attempts.Spending) -> Any:
-        tried.append(1)
-        if len(tried) < 3:
-            raise LOST
-        return put_back(run, reason, *spent)
-
-    away_at_first.__name__ = "put_back"
-    monkeypatch.setattr(attempts, "put_back", away_at_first)
+    monkeypatch.setattr(attempts, "put_back", away_twice(attempts.put_back))
     await writing(talk.post)
     held = await begun(runtime, talk)
     held.stop(DRAINED)

@@ -13,8 +13,9 @@ from chat.errors import Busy, Conflict, Fenced, NotFound, SessionClosed
 from chat.models import ChatSession, Event, Interrupt, Message, Run
 from chat.protocol.commands import SessionChange
 from tests.chat.actions.steering import ask_people, data_of, finish, log_of, queue, show, told_to
-from tests.inside import Talk, failing_at, rung, told
+from tests.inside import Talk, rung, told
 from tests.servers import Redis
+from tests.threads import failing_at
 
 # --- interrupt and rollback -------------------------------------------------------------------------------------------
 

@@ -11,7 +11,8 @@ from chat.actions import attempts, claims, messages, runs
 from chat.errors import Busy, Conflict, Fenced
 from chat.models import ChatSession, Event, Message, Run
 from tests.chat.actions.steering import finish, queue, show, told_to
-from tests.inside import Talk, Threads, stopped_at, wait_until_blocked
+from tests.inside import Talk
+from tests.threads import Threads, stopped_at, wait_until_blocked
 
 WAYS = ["queue", "join", "interrupt", "rollback", "reject"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -10,9 +11,13 @@ from typing import Any
 from channels.testing import WebsocketCommunicator
 from rest_framework_simplejwt.tokens import AccessToken
 
+from chat.consumers import ChatConsumer
+from chat.hub import hubs
 from chat.models import User
 from chatproject.asgi import application
+from tests.chat.hub.watching import until
 from tests.fold import Fold
+from tests.inside import Talk
 from tests.processes import PATIENCE
 
 Row = dict[str, Any]
@@ -128,6 +133,17 @@ async def socket_of(user: User, **options: Any) -> AsyncIterator[Socket]:
         yield socket
     finally:
         await leave(socket)
+
+
+@asynccontextmanager
+async def gated(user: User, talk: Talk) -> AsyncIterator[tuple[Socket, asyncio.Event]]:
+    """A socket that follows a talk, on a server that takes its frames while a gate is open: as it is at first."""
+    gate = asyncio.Event()
+    gate.set()
+    async with socket_of(user, app=ChatConsumer.as_asgi(), drained=gate.wait) as socket:
+        await socket.ok("session.subscribe", session_id=str(talk.pk), after=0)
+        await until(lambda: len(hubs._hubs[talk.pk].viewers) == 1, "it follows")
+        yield socket, gate
 
 
 async def leave(socket: Socket) -> None:

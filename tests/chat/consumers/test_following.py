@@ -8,11 +8,10 @@ import pytest
 
 from chat import failpoints
 from chat.actions import members, sessions
-from chat.consumers import ChatConsumer
 from chat.database import reading
 from chat.hub import hubs
 from chat.protocol.commands import NewSession
-from tests.chat.consumers.sockets import socket_of
+from tests.chat.consumers.sockets import gated, socket_of
 from tests.chat.hub.watching import Pen, act, act_unheard, nothing_is_left, until
 from tests.inside import Talk
 
@@ -86,12 +85,8 @@ async def test_an_invalid_beginning_leaves_the_subscription_as_it_was(talk: Talk
 
 async def test_what_waits_of_an_old_subscription_does_not_mix_with_the_new_one(talk: Talk) -> None:
     """A slow socket has pieces of the old one in its queue when the new one begins."""
-    gate = asyncio.Event()
-    gate.set()
     pen = Pen(await act(talk.start))
-    async with socket_of(talk.ada, app=ChatConsumer.as_asgi(), drained=gate.wait) as socket:
-        await socket.ok("session.subscribe", session_id=str(talk.pk), after=0)
-        await until(lambda: len(hubs._hubs[talk.pk].viewers) == 1, "it follows")
+    async with gated(talk.ada, talk) as (socket, gate):
         [old] = hubs._hubs[talk.pk].viewers
         gate.clear()
         await act(pen.write, "So far")

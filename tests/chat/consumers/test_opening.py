@@ -15,6 +15,7 @@ from chat.database import reading, writing
 from chat.models import User
 from chat.routing import websocket_urlpatterns
 from tests.chat.consumers.sockets import Socket, leave, socket_of
+from tests.chat.signed_in import session_of
 from tests.inside import Talk, told
 from tests.processes import PATIENCE
 from tests.servers import Redis
@@ -62,7 +63,7 @@ async def test_of_what_is_offered_only_our_own_subprotocol_is_echoed(talk: Talk)
 
 async def test_a_refused_socket_is_accepted_told_why_and_closed(talk: Talk, settings: Any) -> None:
     settings.CHAT_SOCKETS_PER_USER = 1
-    cookie = f"sessionid={await writing(_cookie_session, talk.ada)}"
+    cookie = f"sessionid={await writing(session_of, talk.ada)}"
     async with socket_of(talk.ada):
         for socket, code, close_code in (
             (Socket(None), "not_authenticated", 4401),
@@ -85,18 +86,6 @@ async def test_a_refused_socket_is_accepted_told_why_and_closed(talk: Talk, sett
     socket = Socket(None, headers=cookie_of_ours)
     assert (await socket.open())["type"] == "connection.ready"
     await leave(socket)
-
-
-def _cookie_session(user: User) -> str:
-    from django.contrib.auth import login
-    from django.contrib.sessions.backends.db import SessionStore
-    from django.http import HttpRequest
-
-    request = HttpRequest()
-    request.session = SessionStore()
-    login(request, user, backend="django.contrib.auth.backends.ModelBackend")
-    request.session.save()
-    return str(request.session.session_key)
 
 
 async def test_without_a_database_a_socket_is_told_to_come_back(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,7 +127,7 @@ async def test_a_user_who_is_made_inactive_is_shown_out(talk: Talk, watchful: No
     if by == "token":
         socket = Socket(talk.ben)
     elif by == "cookie":
-        key = await writing(_cookie_session, talk.ben)
+        key = await writing(session_of, talk.ben)
         socket = Socket(None, headers={"cookie": f"sessionid={key}", "origin": "http://chat.test"})
     else:
         ticket, _ = await writing(tickets.issue_ticket, talk.ben)
@@ -154,7 +143,7 @@ async def test_a_user_who_is_made_inactive_is_shown_out(talk: Talk, watchful: No
 async def test_a_sign_out_closes_the_sockets_of_its_cookie(talk: Talk, watchful: None) -> None:
     from django.contrib.sessions.models import Session
 
-    key = await writing(_cookie_session, talk.ada)
+    key = await writing(session_of, talk.ada)
     socket = Socket(None, headers={"cookie": f"sessionid={key}", "origin": "http://chat.test"})
     assert (await socket.open())["type"] == "connection.ready"
     await writing(Session.objects.filter(session_key=key).delete)

@@ -15,7 +15,7 @@ from chat.actions import members, runs
 from chat.consumers import ChatConsumer
 from chat.database import reading
 from chat.hub import hubs
-from tests.chat.consumers.sockets import WAIT_S, Socket, leave, socket_of
+from tests.chat.consumers.sockets import WAIT_S, Socket, gated
 from tests.chat.hub.watching import Pen, act, nothing_is_left, until
 from tests.inside import Talk
 
@@ -27,10 +27,7 @@ async def test_one_that_falls_behind_goes_on_from_what_was_written_and_keeps_its
     monkeypatch.setattr(writer_module, "QUEUED_MAX", 20_000)
     monkeypatch.setattr(writer_module, "ROOM", 5_000)
     monkeypatch.setattr("chat.hub.hub.GULP", 5_000)
-    gate = asyncio.Event()
-    gate.set()
-    async with socket_of(talk.ada, app=ChatConsumer.as_asgi(), drained=gate.wait) as socket:
-        await socket.ok("session.subscribe", session_id=str(talk.pk), after=0)
+    async with gated(talk.ada, talk) as (socket, gate):
         for times in range(3):
             gate.clear()
             for number in range(12):
@@ -67,11 +64,7 @@ async def test_a_cancel_is_told_before_its_ok_to_one_that_fell_behind(
     talk: Talk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(writer_module, "QUEUED_MAX", 5_000)
-    gate = asyncio.Event()
-    gate.set()
-    async with socket_of(talk.ada, app=ChatConsumer.as_asgi(), drained=gate.wait) as socket:
-        await socket.ok("session.subscribe", session_id=str(talk.pk), after=0)
-        await until(lambda: len(hubs._hubs[talk.pk].viewers) == 1, "it follows")
+    async with gated(talk.ada, talk) as (socket, gate):
         gate.clear()
         await act(talk.answer, "A question", "x" * 6_000)
         pen = Pen(await act(talk.start, "Another"))
@@ -89,11 +82,7 @@ async def test_one_that_fell_behind_is_told_when_it_was_taken_out_meanwhile(
     talk: Talk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(writer_module, "QUEUED_MAX", 5_000)
-    gate = asyncio.Event()
-    gate.set()
-    async with socket_of(talk.ben, app=ChatConsumer.as_asgi(), drained=gate.wait) as socket:
-        await socket.ok("session.subscribe", session_id=str(talk.pk), after=0)
-        await until(lambda: len(hubs._hubs[talk.pk].viewers) == 1, "it follows")
+    async with gated(talk.ben, talk) as (socket, gate):
         gate.clear()
         await act(talk.answer, "A question", "x" * 6_000)
         await act(members.remove_member, talk.ada, talk.pk, talk.ben.pk)
@@ -108,16 +97,11 @@ async def test_one_that_fell_behind_is_told_when_it_was_taken_out_meanwhile(
 async def test_one_that_takes_nothing_is_closed(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(settings, "CHAT_SLOW_S", 0.05)
     monkeypatch.setattr(guests, "WATCH_S", 0.05)
-    gate = asyncio.Event()
-    gate.set()
-    socket = Socket(talk.ada, app=ChatConsumer.as_asgi(), drained=gate.wait)
-    await socket.open()
-    await socket.ok("session.subscribe", session_id=str(talk.pk), after=0)
-    gate.clear()
-    await act(talk.answer)
-    assert await socket.closed() == 4408
-    assert socket.frames[-1]["type"] == "error" and socket.frames[-1]["data"]["retry_after_s"] > 0
-    await leave(socket)
+    async with gated(talk.ada, talk) as (socket, gate):
+        gate.clear()
+        await act(talk.answer)
+        assert await socket.closed() == 4408
+        assert socket.frames[-1]["type"] == "error" and socket.frames[-1]["data"]["retry_after_s"] > 0
 
 
 async def test_one_that_cannot_even_be_told_is_given_up(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
