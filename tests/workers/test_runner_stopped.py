@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
-from functools import wraps
 from typing import Any
 
 import pytest
@@ -20,21 +18,6 @@ from tests.workers.process import LOST, UNAVAILABLE, LedLLM, answers, begun, ove
 from workers import runner
 from workers.context import build_context
 from workers.runtime import DRAINED, Runtime
-
-
-def away_twice(call: Callable[..., Any]) -> Callable[..., Any]:
-    """The same call, for which the database is away the first two times."""
-    tried: list[int] = []
-
-    @wraps(call)
-    def trying(*args: Any) -> Any:
-        tried.append(1)
-        if len(tried) < 3:
-            raise LOST
-        return call(*args)
-
-    return trying
-
 
 # --- the database goes away -------------------------------------------------------------------------------------------
 
@@ -70,7 +53,16 @@ async def test_an_end_whose_reply_was_lost_is_not_written_twice(talk: Talk, runt
 async def test_a_database_that_is_away_when_a_run_begins_does_not_fail_it(
     talk: Talk, runtime: Runtime, llm: LedLLM, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runner, "build_context", away_twice(build_context))
+    tried: list[int] = []
+
+    def away_at_first(run: Run) -> Any:
+        tried.append(1)
+        if len(tried) < 3:
+            raise LOST
+        return build_context(run)
+
+    away_at_first.__name__ = "build_context"
+    monkeypatch.setattr(runner, "build_context", away_at_first)
     await writing(talk.post)
     held = await begun(runtime, talk)
     llm.say("Hello!")
@@ -157,7 +149,16 @@ async def test_a_run_that_is_drained_while_it_waits_for_the_database_is_handed_b
 async def test_a_drain_waits_for_the_database_with_a_run_that_it_hands_back(
     talk: Talk, runtime: Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(attempts, "put_back", away_twice(attempts.put_back))
+    put_back, tried = attempts.put_back, []
+
+    def away_at_first(run: Run, reason: str, *spent: attempts.Spending) -> Any:
+        tried.append(1)
+        if len(tried) < 3:
+            raise LOST
+        return put_back(run, reason, *spent)
+
+    away_at_first.__name__ = "put_back"
+    monkeypatch.setattr(attempts, "put_back", away_at_first)
     await writing(talk.post)
     held = await begun(runtime, talk)
     held.stop(DRAINED)
