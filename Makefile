@@ -34,7 +34,7 @@ run: $(RUN_SET)
 # Three processes at once: those with servers of their own often wait. The second run: what is in one process on
 # Postgres too, and what SQLite cannot show.
 IN_ONE = tests/admin tests/api tests/chat tests/workers
-APART = tests/chat/test_hostile.py tests/chat/test_servers.py tests/workers/llm tests/workers/modes
+APART = tests/chat/hostile tests/chat/servers tests/workers/llm tests/workers/modes
 ON_POSTGRES = --database=postgres $(IN_ONE) $(APART:%=--ignore=%)
 test: $(DEV_SET)
 	@$(PAGE) build

@@ -23,13 +23,21 @@ PEER = ROOT / ".venv" / "peers" / "pydantic-ai"
 LOCK = ROOT / "benchmarks" / "peers" / "pydantic-ai.txt"
 
 # Each runner opens the same streams at once, reads every token, and prints its own CPU seconds and its tokens.
-BARE = """
+MEASURE = """
 import asyncio, json, resource, sys
-import httpx2
 url, streams, model = sys.argv[1], int(sys.argv[2]), sys.argv[3]
 def cpu_s():
     used = resource.getrusage(resource.RUSAGE_SELF)
     return used.ru_utime + used.ru_stime
+async def measure(one, *args):
+    await one(*args)
+    began = cpu_s()
+    tokens = sum(await asyncio.gather(*(one(*args) for _ in range(streams))))
+    print(json.dumps({"cpu_s": cpu_s() - began, "tokens": tokens}))
+"""
+
+BARE = """
+import httpx2
 async def one(client):
     tokens = 0
     body = {"model": model, "messages": [{"role": "user", "content": "go"}], "stream": True}
@@ -42,58 +50,37 @@ async def one(client):
 async def main():
     limits = httpx2.Limits(max_connections=None)
     async with httpx2.AsyncClient(timeout=None, limits=limits, trust_env=False) as client:
-        await one(client)
-        began = cpu_s()
-        tokens = sum(await asyncio.gather(*(one(client) for _ in range(streams))))
-        print(json.dumps({"cpu_s": cpu_s() - began, "tokens": tokens}))
+        await measure(one, client)
 asyncio.run(main())
 """
 
 PYDANTIC_AI = """
-import asyncio, json, resource, sys
 import httpx2
 from openai import AsyncOpenAI
 from pydantic_ai.direct import model_request_stream
 from pydantic_ai.messages import ModelRequest, PartDeltaEvent, PartStartEvent, UserPromptPart
 from pydantic_ai.models.openai import OpenAIChatModel
 from pydantic_ai.providers.openai import OpenAIProvider
-url, streams, name = sys.argv[1], int(sys.argv[2]), sys.argv[3]
-def cpu_s():
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    return used.ru_utime + used.ru_stime
-async def one(model):
+async def one(peer):
     tokens = 0
-    async with model_request_stream(model, [ModelRequest([UserPromptPart("go")])]) as events:
+    async with model_request_stream(peer, [ModelRequest([UserPromptPart("go")])]) as events:
         async for event in events:
             tokens += isinstance(event, (PartDeltaEvent, PartStartEvent))
     return tokens
 async def main():
     http = httpx2.AsyncClient(timeout=None, limits=httpx2.Limits(max_connections=None), trust_env=False)
     client = AsyncOpenAI(base_url=url, api_key="none", http_client=http, max_retries=0, timeout=None)
-    model = OpenAIChatModel(name, provider=OpenAIProvider(openai_client=client))
-    await one(model)
-    began = cpu_s()
-    tokens = sum(await asyncio.gather(*(one(model) for _ in range(streams))))
-    print(json.dumps({"cpu_s": cpu_s() - began, "tokens": tokens}))
+    await measure(one, OpenAIChatModel(model, provider=OpenAIProvider(openai_client=client)))
 asyncio.run(main())
 """
 
 READER = """
-import asyncio, json, resource, sys
 from workers.llm import open_llm
 from workers.llm.base import Limits, Prompt, Said, Text
-url, streams, name = sys.argv[1], int(sys.argv[2]), sys.argv[3]
-def cpu_s():
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    return used.ru_utime + used.ru_stime
 async def one(llm):
     return sum([isinstance(piece, Text) async for piece in llm.stream(Prompt("", (Said("user", "go"),)))])
 async def main():
-    llm = open_llm("openai:" + name, Limits(), env={"OPENAI_BASE_URL": url})
-    await one(llm)
-    began = cpu_s()
-    tokens = sum(await asyncio.gather(*(one(llm) for _ in range(streams))))
-    print(json.dumps({"cpu_s": cpu_s() - began, "tokens": tokens}))
+    await measure(one, open_llm("openai:" + model, Limits(), env={"OPENAI_BASE_URL": url}))
 asyncio.run(main())
 """
 
@@ -140,7 +127,7 @@ def _us(told: dict[str, float], expected: int) -> float:
 
 
 def _run(python: str, code: str, url: str, streams: int, model: str) -> dict[str, float]:
-    command = [python, "-c", code, url, str(streams), model]
+    command = [python, "-c", MEASURE + code, url, str(streams), model]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     told: dict[str, float] = json.loads(done.stdout)

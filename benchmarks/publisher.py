@@ -15,14 +15,14 @@ def main(session_id: UUID) -> None:
     import django
 
     django.setup()
-    from chat import stream
     from chat.actions.events import locked
+    from chat.outbox import outbox
 
     for line in sys.stdin:
         with locked(session_id) as log:
             for frame in json.loads(line)["frames"]:
                 log.append_event("state.updated", frame["data"])
-        if not stream.outbox.flush(30):
+        if not outbox.flush(30):
             raise TimeoutError("the frames are not out after 30 s")
         print("done", flush=True)
 

@@ -13,13 +13,14 @@ from uuid import uuid4
 import redis
 from django.conf import settings
 
-from chat import stream
+from chat import shards
 from chat.errors import RateLimited, TooManyConnections
+from chat.outbox import outbox
 
 WINDOW_S = 10.0
 SIGN_INS_WINDOW_S = 60.0
 NAMES_PER_ADDRESS = 5  # many people may sit behind one address
-PATIENCE_S = 0.1  # on an event loop; of a thread, `stream.impatient` has it
+PATIENCE_S = 0.1  # on an event loop; of a thread, `shards.impatient` has it
 SOCKET_TTL_S = 60.0  # an entry of a process that died is forgotten after this
 
 # A moving window. Returns the milliseconds to wait, 0 when the token was taken.
@@ -178,7 +179,7 @@ def keep_sockets(held: Iterable[tuple[object, str]]) -> None:
     for user_id, socket_id in held:
         key = f"chat:sockets:{user_id}"
         if socket_id in _sockets.get(key, ()):  # else it was released meanwhile, by another thread
-            by_shard[stream.shard_of(key)].append((key, socket_id))
+            by_shard[shards.shard_of(key)].append((key, socket_id))
     for some in by_shard.values():
         keys, ids = zip(*some, strict=True)
         _ask(KEEP, keys, int(SOCKET_TTL_S), *ids)
@@ -194,7 +195,7 @@ def release_socket(user_id: object, socket_id: str) -> None:
 
 
 def _tell_released(key: str, socket_id: str) -> None:
-    stream.outbox.put(key, lambda pipe: pipe.zrem(key, socket_id))
+    outbox.put(key, lambda pipe: pipe.zrem(key, socket_id))
 
 
 def _forget(key: str, socket_id: str) -> None:
@@ -206,30 +207,30 @@ def _forget(key: str, socket_id: str) -> None:
 
 def _ask(script: str, keys: Sequence[str], *args: str | int) -> int | None:
     """Run a script on keys of one Redis. None where that is away."""
-    shard = stream.shard_of(keys[0])
-    if stream.outbox.is_away(shard):
+    shard = shards.shard_of(keys[0])
+    if outbox.is_away(shard):
         return None
     try:
-        return int(stream.impatient(shard).eval(script, len(keys), *keys, *args))
+        return int(shards.impatient(shard).eval(script, len(keys), *keys, *args))
     except redis.RedisError:
-        stream.outbox.pause(shard)
+        outbox.pause(shard)
         return None
 
 
 async def _asking(key: str, script: str, *args: str | int) -> int | None:
     """The same on an event loop, of one key."""
-    shard = stream.shard_of(key)
-    if stream.outbox.is_away(shard):
+    shard = shards.shard_of(key)
+    if outbox.is_away(shard):
         return None
     try:
         async with asyncio.timeout(PATIENCE_S):
-            client: Any = stream.layer().redis(key)
+            client: Any = shards.layer().redis(key)
             try:
                 return int(await client.eval(script, 1, key, *args))
             except redis.ConnectionError:  # a pooled connection had died
                 return int(await client.eval(script, 1, key, *args))
     except (redis.RedisError, OSError, TimeoutError):
-        stream.outbox.pause(shard)
+        outbox.pause(shard)
         return None
 
 

@@ -8,26 +8,24 @@ from __future__ import annotations
 
 import base64
 import json
-import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 import pytest
 import redis as redis_py
-from django.db import connection, connections, transaction
+from django.db import connection, transaction
 from pytest_django import DjangoDbBlocker
 
-from chat import failpoints, limits, stream
+from chat import failpoints, limits
 from chat.actions import attempts, claims, members, messages, sessions, workers
 from chat.models import Agent, ChatSession, Event, Interrupt, Message, Run, User
+from chat.outbox import outbox
 from chat.protocol import Reader
 from chat.protocol.commands import NewMember, NewMessage, NewSession
 from tests.fold import Fold, differences
-from tests.processes import PATIENCE, eventually
+from tests.processes import PATIENCE
 
 TABLES = ["event", "usage", "interrupt", "toolcall", "member", "ticket", "apikey"]
 TABLES += ["message", "run", "chatsession", "worker", "user"]
@@ -66,25 +64,25 @@ def _wipe() -> None:
 def redis(redis_url: str) -> Iterator[redis_py.Redis]:
     """An empty Redis, and nothing in this process that remembers an earlier one."""
     client = redis_py.Redis.from_url(redis_url, socket_timeout=2)
-    stream.outbox.flush(WAIT_S)
+    outbox.flush(WAIT_S)
     client.flushall()
     _forget_redis()
     yield client
-    stream.outbox.flush(WAIT_S)
+    outbox.flush(WAIT_S)
     _forget_redis()
     client.close()
 
 
 def _forget_redis() -> None:
-    stream.outbox.recover()
-    stream.outbox._missed.clear()
+    outbox.recover()
+    outbox._missed.clear()
     limits._windows.clear()
     limits._sockets.clear()
 
 
 def told() -> None:
     """Wait until all that was committed so far is published and rung."""
-    assert stream.outbox.flush(WAIT_S)
+    assert outbox.flush(WAIT_S)
 
 
 def rung(redis: redis_py.Redis) -> list[UUID]:
@@ -200,102 +198,3 @@ def agrees(talk: Talk) -> None:
         if (row["status"] == "cancelled" or row["attempt"] > 1) and _no_more(told, row["usage"]):
             folded["runs"][run_id]["usage"] = row["usage"]
     assert not list(differences(folded, json.loads(json.dumps(shown)))), "the log and the rows disagree"
-
-
-# --- threads and places to stop at ------------------------------------------------------------------------------------
-
-
-class Threads:
-    """Real threads, each with a database connection of its own."""
-
-    def __init__(self) -> None:
-        self._pool = ThreadPoolExecutor(24, thread_name_prefix="test")
-
-    def start(self, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Future[Any]:
-        def tidily() -> Any:
-            try:
-                return call(*args, **kwargs)
-            finally:
-                connections.close_all()
-
-        return self._pool.submit(tidily)
-
-    def at_once(self, *calls: Callable[[], Any]) -> list[Any]:
-        """Start calls together, each in a thread, and give what they gave or raised."""
-        ready = threading.Barrier(len(calls))
-
-        def after_all_are_ready(call: Callable[[], Any]) -> Any:
-            connection.ensure_connection()
-            ready.wait(WAIT_S)
-            return call()
-
-        futures = [self.start(after_all_are_ready, call) for call in calls]
-        return [future.exception(WAIT_S) or future.result() for future in futures]
-
-    def end(self) -> None:
-        self._pool.shutdown(wait=True)
-
-
-@pytest.fixture
-def threads(db: None) -> Iterator[Threads]:
-    made = Threads()
-    yield made
-    failpoints.armed.clear()
-    made.end()
-
-
-class Stop:
-    """A failpoint at which the first that comes waits until the test lets it go on; the others pass."""
-
-    def __init__(self) -> None:
-        self._reached, self._open, self._first = threading.Event(), threading.Event(), threading.Lock()
-
-    def __call__(self) -> None:
-        if self._first.acquire(blocking=False):
-            self._reached.set()
-            assert self._open.wait(WAIT_S), "nobody let it go on"
-
-    def wait(self) -> None:
-        assert self._reached.wait(WAIT_S), "nobody came here"
-
-    def go_on(self) -> None:
-        self._open.set()
-
-
-@contextmanager
-def stopped_at(name: str) -> Iterator[Stop]:
-    stop = failpoints.armed[name] = Stop()
-    try:
-        yield stop
-    finally:
-        stop.go_on()
-        failpoints.armed.pop(name, None)
-
-
-@contextmanager
-def failing_at(name: str, problem: BaseException, times: int = 1) -> Iterator[list[int]]:
-    """Raise an error at a failpoint, as often as asked; gives a list that grows with each time."""
-    seen: list[int] = []
-
-    def act() -> None:
-        if len(seen) < times:
-            seen.append(1)
-            raise problem
-
-    failpoints.armed[name] = act
-    try:
-        yield seen
-    finally:
-        failpoints.armed.pop(name, None)
-
-
-def wait_until_blocked(count: int = 1) -> None:
-    """Wait until that many statements wait for a lock of another transaction. Postgres only: SQLite tells nobody."""
-    waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-
-    def blocked() -> bool:
-        with connection.cursor() as cursor:
-            cursor.execute(waiting)
-            return bool(cursor.fetchone()[0] >= count)
-
-    eventually(blocked, "a statement waits for a lock", WAIT_S, every_s=0.005)

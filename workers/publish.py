@@ -18,7 +18,7 @@ from django.db import Error
 from redis.exceptions import NoScriptError, RedisError
 from structlog.contextvars import clear_contextvars
 
-from chat import metrics, stream
+from chat import metrics, shards, stream
 from chat.actions import attempts, workers
 from chat.database import reading, writing
 from chat.errors import Fenced, Unavailable
@@ -118,7 +118,7 @@ class Draft:
             0 if self.is_whole else self.sent_bytes,
             "1" if self.is_whole else "0",
             encoded,
-            stream.channel_of(self.group),
+            shards.channel_of(self.group),
             stream.delta_message(delta),
             stream.DRAFT_TTL_MS,
         ]
@@ -175,14 +175,14 @@ class Publisher:
 
     def _send_all(self) -> None:
         now = time.monotonic()
-        shards: dict[int, list[Draft]] = defaultdict(list)
+        by_shard: dict[int, list[Draft]] = defaultdict(list)
         for draft in list(self.dirty):
             if draft.in_flight is None and draft.not_before <= now:
                 del self.dirty[draft]
                 draft.is_dirty = False
                 draft.in_flight = asyncio.Event()
-                shards[stream.shard_of(draft.group)].append(draft)
-        for drafts in shards.values():
+                by_shard[shards.shard_of(draft.group)].append(draft)
+        for drafts in by_shard.values():
             task = asyncio.ensure_future(self._send(drafts))
             self._sending.add(task)
             task.add_done_callback(self._sending.discard)
@@ -192,7 +192,7 @@ class Publisher:
         results: list[Any]
         try:
             async with asyncio.timeout(SEND_S):
-                redis = stream.layer().redis(drafts[0].group)
+                redis = shards.layer().redis(drafts[0].group)
                 pipe = redis.pipeline(transaction=False)
                 for _, _, args, _, _ in calls:
                     pipe.execute_command("EVALSHA", SCRIPT_SHA, 2, *args)
@@ -230,7 +230,7 @@ class Publisher:
         else:  # Redis did not answer: whether it heard is unknown, so the whole text goes out when it is back
             if not self.is_broken:
                 log.warning("deltas are not told, Redis is left alone for a moment: %s", type(result).__name__)
-            self._broken_until = time.monotonic() + stream.BREAK_S
+            self._broken_until = time.monotonic() + shards.BREAK_S
             draft.is_whole = True
         self.mark(draft, urgent=result == BEHIND or isinstance(result, NoScriptError))
 
@@ -255,7 +255,7 @@ class Publisher:
             async with asyncio.timeout(SEND_S):
                 key = stream.fence_key(run.session_id, run.pk)
                 await (
-                    stream.layer().redis(draft.group).eval(stream.RAISE, 1, key, run.attempt, stream.DRAFT_TTL_MS, "0")
+                    shards.layer().redis(draft.group).eval(stream.RAISE, 1, key, run.attempt, stream.DRAFT_TTL_MS, "0")
                 )
         except (RedisError, OSError, TimeoutError):
             return

@@ -19,6 +19,7 @@ from chat.actions.attempts import Spending
 from chat.database import reading
 from chat.errors import Fenced
 from chat.models import Run
+from chat.outbox import outbox
 from workers.bill import Bill, llms_of, seconds_of
 from workers.context import Context, build_context, fit_results, joined_lines, tokens_for
 from workers.llm import open_llm
@@ -78,7 +79,7 @@ class Attempt:
 
     def _tell(self) -> None:
         """See to it, beside the work, that whoever watches knows of a message before its first piece arrives."""
-        self._telling = stream.outbox.flushing(0.2)
+        self._telling = outbox.flushing(0.2)
 
     def _on_fenced(self) -> None:
         self.held.stop(FENCED)

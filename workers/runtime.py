@@ -20,12 +20,13 @@ from uuid import UUID
 from django.conf import settings
 from django.db import Error, connection
 
-from chat import metrics, stream
+from chat import metrics, shards, stream
 from chat.actions import attempts, claims, workers
 from chat.database import let_go, reading, writing, writing_briefly
 from chat.errors import Fenced
 from chat.layers import Listener
 from chat.models import Run
+from chat.outbox import outbox
 from chat.prepared import Given, Prepared
 from workers.context import Context, build_context
 
@@ -135,7 +136,7 @@ class Runtime:
         """Wait until every run is handed back and everything is told."""
         self.drain()
         self._ended.wait(DRAIN_S + 1)
-        stream.outbox.flush(1.0)
+        outbox.flush(1.0)
         if self._lease_thread is not None:
             self._lease_thread.join(1.0)  # a renewal that is under way must not come after the end
         if self.worker_id is not None:
@@ -269,7 +270,7 @@ class Runtime:
     # --- nudges -------------------------------------------------------------------------------------------------------
     async def _listen_for_nudges(self) -> None:
         listener = Listener(self._on_nudge, lambda: None)
-        await stream.layer().listen(stream.worker_group(self.worker_id), listener)
+        await shards.layer().listen(stream.worker_group(self.worker_id), listener)
 
     def _on_nudge(self, message: dict[str, Any]) -> None:
         run_id = message.get("run_id")  # without one it is a `look`: nudges were lost, so look at all

@@ -14,6 +14,7 @@ from chat.actions import attempts, audit, claims, interrupts, logins, tickets, w
 from chat.actions.attempts import Spending
 from chat.database import let_go
 from chat.models import Run
+from chat.outbox import outbox
 from workers.bill import llms_of, price, saved, seconds_of
 from workers.llm.base import Spent, estimate_tokens
 from workers.tidy import Tidying
@@ -74,7 +75,7 @@ def sweep(runtime: "Runtime") -> None:
                 metrics.SWEPT.labels("stuck").inc()
                 log.error("run %s hung in attempt %s", run.pk, run.attempt)
     interrupts.expire_interrupts()
-    for session_id in claims.claimable_sessions(0 if stream.outbox.is_broken else OVERDUE_S):
+    for session_id in claims.claimable_sessions(0 if outbox.is_broken else OVERDUE_S):
         metrics.SWEPT.labels("waiting").inc()
         runtime.spawn(runtime.look_at(session_id))
 

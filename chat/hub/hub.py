@@ -16,7 +16,7 @@ from uuid import UUID
 from redis.exceptions import RedisError
 from structlog.contextvars import clear_contextvars
 
-from chat import metrics, stream
+from chat import metrics, shards, stream
 from chat.database import reading
 from chat.errors import ChatError, InvalidInput, NotFound, TooOld, Unavailable
 from chat.failpoints import afailpoint
@@ -58,7 +58,7 @@ class Hub:
     # --- starting and stopping ----------------------------------------------------------------------------------------
     async def _start(self) -> None:
         clear_contextvars()  # it works for all who watch, not for the one who came first
-        await stream.layer().listen(self.group, self._listener)
+        await shards.layer().listen(self.group, self._listener)
         await afailpoint("hub.subscribed")
         state = await reading(read_state, self.session_id)
         await afailpoint("hub.read")
@@ -84,7 +84,7 @@ class Hub:
         self._starting.cancel()
         if self._catching_up is not None:
             self._catching_up.cancel()
-        await stream.layer().unlisten(self.group, self._listener)
+        await shards.layer().unlisten(self.group, self._listener)
 
     def end(self, problem: ChatError | None = None) -> None:
         """Serve nobody any more: the session was deleted, or its log cannot be followed."""
@@ -296,7 +296,7 @@ class Hub:
         before = self._drafts.standing()
         try:
             keys = [stream.draft_key(self.session_id, message_id, kind) for (message_id, kind), _ in drafts]
-            texts: Any = await stream.layer().redis(self.group).mget(keys)
+            texts: Any = await shards.layer().redis(self.group).mget(keys)
         except (OSError, RedisError):
             return []
         found = []

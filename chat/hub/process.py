@@ -6,7 +6,7 @@ from uuid import UUID
 
 from structlog.contextvars import clear_contextvars
 
-from chat import metrics, stream
+from chat import metrics, shards
 from chat.database import reading
 from chat.errors import NotFound
 from chat.hub.hub import Hub
@@ -89,7 +89,7 @@ class Hubs:
         while self._hubs:
             await asyncio.sleep(POSITION_WITHOUT_REDIS_S)
             waited_s += POSITION_WITHOUT_REDIS_S
-            layer = stream.layer()
+            layer = shards.layer()
             everyone = waited_s >= POSITION_S
             if everyone:
                 waited_s = 0.0

@@ -17,7 +17,8 @@ from django.db.backends.utils import CursorWrapper
 from django.test import Client
 
 from chat.models import ApiKey, AuditEntry, User
-from tests.inside import Talk, db, redis, talk, threads, told, worker_id
+from tests.inside import Talk, db, redis, talk, told, worker_id
+from tests.threads import threads
 
 __all__ = ["db", "redis", "talk", "threads", "told", "worker_id"]
 

@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 from django.utils import timezone
 
-from chat import stream
+from chat import shards, stream
 from chat.actions import attempts, messages, sessions
 from chat.admin import sessions as pages
 from chat.models import Agent, AuditEntry, ChatSession, User
@@ -120,7 +120,7 @@ def test_what_people_wrote_is_text_and_no_page(talk: Talk, olga: Browser) -> Non
     talk.answer("<script>two()</script>", "<img src=x onerror=three()>")
     run = talk.start("<script>four()</script>")
     told()
-    stream.client(0).set(stream.draft_key(talk.pk, run.answer_id), "<script>five()</script>")
+    shards.client(0).set(stream.draft_key(talk.pk, run.answer_id), "<script>five()</script>")
     for path in (page_of(talk), LIST, "/admin/chat/message/", f"/admin/chat/run/{run.pk}/change/", "/admin/chat/run/"):
         raw = olga.client.get(path).content.decode()
         assert not [number for number in ("one", "two", "three", "four", "five") if f"<script>{number}" in raw], path
@@ -164,7 +164,7 @@ def test_an_answer_in_progress_is_shown_as_far_as_it_is(talk: Talk, olga: Browse
     run = talk.start()
     talk.post("And then?")
     told()
-    stream.client(0).set(stream.draft_key(talk.pk, run.answer_id), "So far, so göod")
+    shards.client(0).set(stream.draft_key(talk.pk, run.answer_id), "So far, so göod")
     page = olga.text(f"{LIST}{talk.pk}/live/")
     assert "running : assistant, attempt 1" in page and "by host:1" in page
     assert "queued : assistant, since" in page

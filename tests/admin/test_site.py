@@ -18,7 +18,7 @@ from chat import database, failpoints
 from chat.admin.site import THREADS
 from chat.models import AuditEntry, ChatSession, User
 from tests.admin.conftest import Browser, looks
-from tests.chat.test_consumers import Socket
+from tests.chat.consumers.sockets import Socket
 from tests.inside import WAIT_S, Talk
 
 NOUNS = "chatsession run message member agent usage worker user apikey auditentry".split()  # noqa: SIM905

@@ -15,12 +15,12 @@ from django.http import HttpResponse
 from django.test import AsyncClient
 from rest_framework_simplejwt.tokens import AccessToken
 
-from chat import stream
 from chat.actions import attempts, claims, workers
 from chat.actions.attempts import Spending
 from chat.actions.questions import Question
 from chat.database import writing
 from chat.models import Agent, Run, User
+from chat.outbox import outbox
 
 Row = dict[str, Any]
 
@@ -124,7 +124,7 @@ def _agent(transactional_db: None) -> Iterator[None]:
     # A test with real transactions leaves empty tables behind, without what migrations had put there.
     Agent.objects.exclude(name=Agent.DEFAULT).delete()  # before the first such test they are still there
     Agent.objects.get_or_create(name=Agent.DEFAULT, defaults={"title": "Assistant"})
-    stream.outbox.recover()  # whatever a test before did to Redis
+    outbox.recover()  # whatever a test before did to Redis
     yield
     # The thread in which a test's own `await …objects.a…()` ran: a database with a guest cannot be dropped.
     SyncToAsync.single_thread_executor.submit(connections.close_all).result()

@@ -9,9 +9,10 @@ import pytest
 from django.test import AsyncClient, RequestFactory
 from pytest_django import Settings
 
-from chat import limits, stream
+from chat import limits
 from chat.api.sign_in import address_of
 from chat.models import User
+from chat.outbox import outbox
 from tests.api.conftest import Caller
 from tests.servers import Redis
 
@@ -49,7 +50,7 @@ def right(name: str) -> dict[str, str]:
 async def test_after_so_many_wrong_passwords_none_is_looked_at(redis: str, nobody: Caller, redis_server: Redis) -> None:
     if redis == "away":
         redis_server.kill()
-        stream.outbox.pause()
+        outbox.pause()
     for _ in range(2):
         assert await nobody.refused("POST", TOKEN, wrong("ada")) == (401, "not_authenticated")
     for body in (wrong("ada"), right("ada")):
@@ -72,7 +73,7 @@ async def test_another_process_counts_on(nobody: Caller) -> None:
 async def test_a_right_password_costs_nothing(nobody: Caller) -> None:
     for _ in range(5):
         await nobody.post(TOKEN, right("ada"))
-        assert stream.outbox.flush(10)
+        assert outbox.flush(10)
 
 
 @pytest.mark.usefixtures("_passwords")

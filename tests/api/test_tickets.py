@@ -19,7 +19,7 @@ from chat.errors import NotAuthenticated
 from chat.models import ApiKey, Ticket, User
 from chat.protocol.commands import NewApiKey
 from tests.api.conftest import Caller
-from tests.chat.test_auth import cookie_of, scope
+from tests.chat.signed_in import cookie_of, scope
 
 
 def opened_with(ticket: str) -> auth.Credential:

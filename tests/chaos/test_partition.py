@@ -19,7 +19,7 @@ import redis as redis_py
 from chat import layers
 from chat.layers import ChatChannelLayer
 from tests.chaos.crowd import demo
-from tests.chat.test_layers import test_a_socket_that_died_of_a_time_out_does_not_stop_the_loop as reader_fault
+from tests.chat.layers.test_lost import test_a_socket_that_died_of_a_time_out_does_not_stop_the_loop as reader_fault
 from tests.journeys.test_answers import numbered
 from tests.processes import PATIENCE
 from tests.servers import Redis

@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 from django.db import connection
 
-from tests.inside import db, redis, talk, threads, worker_id
+from tests.chat.published import live
+from tests.inside import db, redis, talk, worker_id
+from tests.threads import threads
 
-__all__ = ["db", "redis", "talk", "threads", "worker_id"]
+__all__ = ["db", "live", "redis", "talk", "threads", "worker_id"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

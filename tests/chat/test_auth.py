@@ -7,9 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.contrib.auth import login
 from django.contrib.sessions.backends.db import SessionStore
-from django.http import HttpRequest
 from django.utils import timezone
 from rest_framework_simplejwt.tokens import AccessToken, RefreshToken
 
@@ -19,27 +17,7 @@ from chat.auth import Credential, ended, identify, is_still_good
 from chat.errors import ForbiddenOrigin, NotAuthenticated
 from chat.models import ApiKey, Ticket, User
 from chat.protocol.commands import NewApiKey
-
-
-def scope(*, query: str = "", subprotocols: tuple[str, ...] = (), **headers: str) -> dict[str, Any]:
-    headers = {"host": "chat.test"} | headers
-    raw = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
-    return {"type": "websocket", "headers": raw, "query_string": query.encode(), "subprotocols": list(subprotocols)}
-
-
-def token_of(user: User, **lifetime: float) -> str:
-    token = AccessToken.for_user(user)
-    if lifetime:
-        token.set_exp(lifetime=timedelta(**lifetime))
-    return str(token)
-
-
-def cookie_of(user: User) -> str:
-    request = HttpRequest()
-    request.session = SessionStore()
-    login(request, user, backend="django.contrib.auth.backends.ModelBackend")
-    request.session.save()
-    return f"theme=dark; sessionid={request.session.session_key}"
+from tests.chat.signed_in import cookie_of, scope, token_of
 
 
 def refused(**given: Any) -> None:

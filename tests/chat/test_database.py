@@ -16,8 +16,9 @@ from chat.actions.events import locked
 from chat.database import Pool, read_snapshot, reading, writing
 from chat.errors import Unavailable
 from chat.models import ChatSession, Message
-from tests.inside import WAIT_S, Talk, Threads
+from tests.inside import WAIT_S, Talk
 from tests.processes import PATIENCE
+from tests.threads import Threads
 
 # --- one state --------------------------------------------------------------------------------------------------------
 

@@ -8,8 +8,9 @@ from uuid import uuid4
 
 import pytest
 
-from chat import limits, stream
+from chat import limits
 from chat.errors import RateLimited, TooManyConnections
+from chat.outbox import outbox
 from tests.inside import told
 from tests.servers import Redis
 
@@ -104,7 +105,7 @@ def test_without_redis_the_window_moves_too(redis_server: Redis, monkeypatch: py
     redis_server.kill()
     spend()
     monkeypatch.setattr(limits.time, "monotonic", lambda: now)
-    stream.outbox._broken_until[0] = 1e9
+    outbox._broken_until[0] = 1e9
     limits._windows.clear()
     for _ in range(3):
         spend()
@@ -116,7 +117,7 @@ def test_without_redis_the_window_moves_too(redis_server: Redis, monkeypatch: py
 
 
 def test_the_local_count_is_bounded_however_many_come(monkeypatch: pytest.MonkeyPatch) -> None:
-    stream.outbox.pause()
+    outbox.pause()
     for number in range(10_050):
         limits._spend_here(f"key {number}", 3, "t", 60.0)
     assert len(limits._windows) <= 10_001
@@ -126,7 +127,7 @@ def test_redis_counts_again_when_it_is_back(redis_server: Redis) -> None:
     redis_server.kill()
     spend()
     redis_server.start()
-    stream.outbox.recover()
+    outbox.recover()
     spend()
     assert redis_server.client().zcard("chat:sent:ada:s") == 1
 

@@ -13,7 +13,8 @@ from django.db.models import QuerySet
 
 from chat.models import ChatSession, Event, Run, Usage, Worker
 from chat.prepared import Given, Prepared, insert, together
-from tests.inside import WAIT_S, Talk, Threads, wait_until_blocked
+from tests.inside import WAIT_S, Talk
+from tests.threads import Threads, wait_until_blocked
 
 AT = datetime(2026, 11, 21, 4, 5, 6, 789012, tzinfo=UTC)
 

@@ -13,8 +13,9 @@ from uuid import uuid4
 import pytest
 from redis.exceptions import RedisError
 
-from chat import limits, stream
+from chat import limits, shards, stream
 from chat.api import health
+from chat.outbox import outbox
 from tests.processes import PATIENCE
 
 ROOT = Path(__file__).parents[2]
@@ -27,7 +28,7 @@ CALLS: dict[str, tuple[Callable[[], Any], Any]] = {
     "an attempt to sign in": (lambda: len(limits.spend_sign_in("ada", "127.0.0.1")), 2),
     "a socket that is opened": (lambda: limits.hold_socket(1, "one"), None),
     "sockets that live": (lambda: limits.keep_sockets([(1, "one")]), None),
-    "what was committed": (lambda: stream.outbox.flush(5), True),
+    "what was committed": (lambda: outbox.flush(5), True),
 }
 
 
@@ -36,11 +37,11 @@ def silent(redis: Any, settings: Any) -> Iterator[str]:
     with socket.create_server(("127.0.0.1", 0)) as server:
         url = f"redis://127.0.0.1:{server.getsockname()[1]}/0"
         settings.REDIS_URL, settings.CHAT_REDIS_SHARDS = url, [url]
-        for clients in (stream.client, stream.impatient):
+        for clients in (shards.client, shards.impatient):
             clients.cache_clear()
         yield url
-        stream.outbox.flush(5)
-        for clients in (stream.client, stream.impatient):
+        outbox.flush(5)
+        for clients in (shards.client, shards.impatient):
             clients.cache_clear()
 
 

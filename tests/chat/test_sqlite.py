@@ -12,7 +12,8 @@ import pytest
 from django.db import DatabaseError, connection, connections
 
 from chat.sqlite.base import DatabaseWrapper
-from tests.inside import WAIT_S, Threads
+from tests.inside import WAIT_S
+from tests.threads import Threads
 
 HOLD = """
 import fcntl, sys

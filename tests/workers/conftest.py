@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 
-from chat import stream
+from chat import shards, stream
 from chat.database import writing
 from chat.layers import Listener
 from chat.protocol import Delta
-from tests.inside import Talk, db, redis, talk, threads, told, worker_id
+from tests.inside import Talk, db, redis, talk, told, worker_id
 from tests.llm_process import LLMProcess
+from tests.threads import threads
 from tests.workers.process import LedLLM, forget_publishers, process_of
 from tests.workers.watching import Watching
 from workers import publish, runner, surely
@@ -50,7 +51,7 @@ async def runtime(talk: Talk, llm: LedLLM, settings: Any, monkeypatch: pytest.Mo
 @pytest.fixture
 async def watching(talk: Talk, redis: Any, settings: Any, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Watching]:
     settings.CHAT_DELTA_WINDOW_MS = 5
-    monkeypatch.setattr(stream, "BREAK_S", 0.1)
+    monkeypatch.setattr(shards, "BREAK_S", 0.1)
     monkeypatch.setattr(publish, "SEND_S", 0.15)
     run = await writing(talk.start)
     await asyncio.to_thread(told)
@@ -62,8 +63,8 @@ async def watching(talk: Talk, redis: Any, settings: Any, monkeypatch: pytest.Mo
 
     listener = Listener(on_message, lambda: None)
     group = stream.session_group(talk.pk)
-    assert await stream.layer().listen(group, listener)
+    assert await shards.layer().listen(group, listener)
     yield watching
-    await stream.layer().unlisten(group, listener)
+    await shards.layer().unlisten(group, listener)
     if watching.publisher._task is not None:
         watching.publisher._task.cancel()

@@ -13,7 +13,7 @@ from django.db import OperationalError
 
 from chat import stream
 from chat.database import reading
-from chat.models import Run
+from chat.models import Message, Run, Usage
 from tests.inside import WAIT_S, Talk
 from workers import publish
 from workers.llm.base import LLMError, Piece, Prompt, Spent, Text, ToolCall
@@ -125,6 +125,19 @@ async def let_no_task_be_left(runtime: Runtime) -> None:
 
 async def let_all_settle(runtime: Runtime) -> None:
     await until(lambda: not runtime._tasks and not runtime._looking, "everything has settled")
+
+
+async def answers() -> list[str]:
+    return await reading(lambda: list(Message.objects.filter(role="assistant").values_list("content", flat=True)))
+
+
+async def types(talk: Talk) -> list[str]:
+    return await reading(talk.types)
+
+
+async def usage(run: Run) -> list[tuple[int, int, int]]:
+    rows = Usage.objects.filter(run_id=run.pk).order_by("attempt")
+    return await reading(lambda: list(rows.values_list("attempt", "input_tokens", "output_tokens")))
 
 
 async def shown(run: Run, text: str, redis: Any) -> None:

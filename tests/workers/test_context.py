@@ -9,7 +9,8 @@ import pytest
 from chat.actions import attempts, messages, runs, sessions, summaries
 from chat.models import Agent, ChatSession, Message, Run
 from chat.protocol.commands import SessionChange
-from tests.inside import Talk, Threads, new_talk
+from tests.inside import Talk, new_talk
+from tests.threads import Threads
 from workers import context
 from workers.context import LEFT_OUT, LINE_TOKENS, build_context, fit_results, to_summarise
 from workers.llm.base import SUMMARY_HEADING, Called, Line, Returned, Said, ToolCall, estimate_tokens

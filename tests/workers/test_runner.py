@@ -5,41 +5,25 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import pytest
 from django.db import DataError
 
-from chat import stream
+from chat import shards, stream
 from chat.actions import attempts, runs
 from chat.database import reading, writing
 from chat.layers import Listener
-from chat.models import Agent, Message, Run, Usage
+from chat.models import Agent, Message, Run
 from chat.protocol import Delta, Frame
 from tests.inside import Talk, told
-from tests.workers.process import UNAVAILABLE, LedLLM, begun, over, shown, until, until_row
+from tests.workers.process import UNAVAILABLE, LedLLM, answers, begun, over, shown, until, until_row, usage
 from tests.workers.scripted import ScriptedLLM
 from workers import runner
 from workers.llm import chain
 from workers.llm.base import Limits, LLMError, Spent, Text
 from workers.llm.guarded import Guarded
 from workers.runtime import Runtime
-
-
-async def answers() -> list[str]:
-    return await reading(lambda: list(Message.objects.filter(role="assistant").values_list("content", flat=True)))
-
-
-async def types(talk: Talk) -> list[str]:
-    return await reading(talk.types)
-
-
-async def usage(run: Run) -> list[tuple[int, int, int]]:
-    rows = Usage.objects.filter(run_id=run.pk).order_by("attempt")
-    return await reading(lambda: list(rows.values_list("attempt", "input_tokens", "output_tokens")))
-
 
 # --- an answer --------------------------------------------------------------------------------------------------------
 
@@ -100,14 +84,14 @@ async def test_all_of_an_answer_was_shown_before_it_is_written(
 
     listener = Listener(on_message, lambda: None)
     group = stream.session_group(talk.pk)
-    assert await stream.layer().listen(group, listener)
+    assert await shards.layer().listen(group, listener)
     await writing(talk.post)
     await begun(runtime, talk)
     llm.say(*"All of this")
     llm.end()
     await over(runtime)
     await until(lambda: ("run.succeeded", None) in heard, "the end is told")
-    await stream.layer().unlisten(group, listener)
+    await shards.layer().unlisten(group, listener)
     names = [name for name, _ in heard]
     assert "".join(text for name, text in heard if name == "delta") == "All of this"
     last_delta = len(names) - 1 - names[::-1].index("delta")
@@ -263,72 +247,3 @@ async def test_what_was_shown_but_cannot_be_stored_still_lets_the_run_end(
     row = await until_row(held.run, status="failed")
     assert row.error == (runner.told(problem) if problem else runner.INTERNAL)
     assert await answers() == []
-
-
-# --- more than one LLM ------------------------------------------------------------------------------------------------
-
-
-async def test_a_broken_answer_is_void_and_the_next_llms_is_shown_from_the_start(
-    talk: Talk, runtime: Runtime, llm: LedLLM, redis: Any, settings: Any
-) -> None:
-    settings.CHAT_LLM, settings.CHAT_FALLBACKS = "main", ["next"]
-    await writing(talk.post)
-    held = await begun(runtime, talk)
-    llm.say("void")
-    await shown(held.run, "void", redis)
-    llm.fail(LLMError("llm_rejected", "No.", fault="auth"))
-    await until(lambda: len(llm.prompts) == 2, "the next one is asked")
-    llm.say("Good")
-    await shown(held.run, "Good", redis)
-    llm.end(Spent(11, 4))
-    await over(runtime)
-    row = await until_row(held.run, status="succeeded", llm="next", fallback_status="recovery", output_tokens=5)
-    assert await answers() == ["Good"]
-    rows = Usage.objects.filter(run_id=row.pk).order_by("llm")
-    assert await reading(lambda: list(rows.values_list("llm", "output_tokens", "cost_usd"))) == [
-        ("main", 1, None),
-        ("next", 4, None),
-    ]
-    assert row.input_tokens == await reading(lambda: sum(rows.values_list("input_tokens", flat=True)))
-
-
-async def test_an_agent_may_have_fallbacks_of_its_own_or_none(
-    talk: Talk, runtime: Runtime, llm: LedLLM, settings: Any
-) -> None:
-    settings.CHAT_FALLBACKS = ["next"]
-    await writing(lambda: Agent.objects.create(name="alone", llm="main", fallbacks=[]))
-    await writing(talk.post, agent="alone")
-    held = await begun(runtime, talk)
-    llm.fail(UNAVAILABLE)
-    await over(runtime)
-    await until_row(held.run, status="failed", llm="main", fallback_status=None)
-    assert len(llm.prompts) == 1
-
-
-async def test_the_text_for_emergencies_takes_the_place_of_what_was_shown(
-    talk: Talk, runtime: Runtime, llm: LedLLM, redis: Any, settings: Any
-) -> None:
-    settings.CHAT_EMERGENCY_TEXT = "Please call us."
-    await writing(talk.post)
-    held = await begun(runtime, talk)
-    llm.say("half an ans")
-    await shown(held.run, "half an ans", redis)
-    llm.fail(UNAVAILABLE)
-    await over(runtime)
-    row = await until_row(held.run, status="succeeded", fallback_status="emergency", error=runner.told(UNAVAILABLE))
-    assert await answers() == ["Please call us."]
-    assert row.output_tokens == 3
-
-
-async def test_what_a_call_cost_is_priced_by_the_operators_table(
-    talk: Talk, runtime: Runtime, llm: LedLLM, settings: Any, tmp_path: Path
-) -> None:
-    table = tmp_path / "prices.toml"
-    table.write_text('["mine"]\ninput = 1000\noutput = 2000\n')
-    settings.CHAT_LLM, settings.CHAT_PRICES = "mine", str(table)
-    await writing(talk.post)
-    held = await begun(runtime, talk)
-    llm.say("Hello!")
-    llm.end(Spent(3, 2))
-    await over(runtime)
-    await until_row(held.run, status="succeeded", cost_usd=Decimal("0.007"))

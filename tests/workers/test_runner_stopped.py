@@ -11,27 +11,27 @@ from django.db import InterfaceError
 
 from chat.actions import attempts, runs, sessions
 from chat.database import reading, writing
-from chat.models import Message, Run, Usage
-from tests.inside import Talk, failing_at, told
-from tests.workers.process import LOST, UNAVAILABLE, LedLLM, begun, over, shown, tick, until, until_row
+from chat.models import Message, Run
+from tests.inside import Talk, told
+from tests.threads import failing_at
+from tests.workers.process import (
+    LOST,
+    UNAVAILABLE,
+    LedLLM,
+    answers,
+    begun,
+    over,
+    shown,
+    tick,
+    types,
+    until,
+    until_row,
+    usage,
+)
 from workers import runner
 from workers import runtime as runtimes
 from workers.context import build_context
 from workers.runtime import DRAINED, Runtime
-
-
-async def answers() -> list[str]:
-    return await reading(lambda: list(Message.objects.filter(role="assistant").values_list("content", flat=True)))
-
-
-async def types(talk: Talk) -> list[str]:
-    return await reading(talk.types)
-
-
-async def usage(run: Run) -> list[tuple[int, int, int]]:
-    rows = Usage.objects.filter(run_id=run.pk).order_by("attempt")
-    return await reading(lambda: list(rows.values_list("attempt", "input_tokens", "output_tokens")))
-
 
 # --- the database goes away -------------------------------------------------------------------------------------------
 

@@ -12,10 +12,11 @@ import pytest
 from django.db import OperationalError
 
 from chat import failpoints
-from chat.actions import attempts, claims, messages, sessions
+from chat.actions import attempts, claims, messages
 from chat.database import reading, writing
 from chat.models import Run
-from tests.inside import WAIT_S, Talk, Threads, failing_at, new_talk, rung, stopped_at
+from tests.inside import WAIT_S, Talk, new_talk, rung
+from tests.threads import Threads, deleted_before_it_is_locked, failing_at, stopped_at
 from tests.workers.process import LOST, LedLLM, let_all_settle, let_no_task_be_left, over, tick, until, until_row
 from workers import runner
 from workers.runtime import Runtime
@@ -117,14 +118,7 @@ async def test_a_session_that_is_deleted_during_a_claim_is_nothing_to_do(
     talk: Talk, runtime: Runtime, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     await writing(talk.queue)
-    locked = claims.locked
-
-    def delete_first(session_id: Any, *also: Any) -> Any:
-        monkeypatch.setattr(claims, "locked", locked)
-        sessions.delete_session(talk.ada, session_id)
-        return locked(session_id, *also)
-
-    monkeypatch.setattr(claims, "locked", delete_first)
+    deleted_before_it_is_locked(claims, talk, monkeypatch)
     await runtime.look_at(talk.pk)
     assert not runtime.held and not runtime._looking
     assert not caplog.records

@@ -13,8 +13,9 @@ from django.db import InterfaceError
 from chat.actions import attempts, runs, workers
 from chat.errors import Fenced
 from chat.models import Message, Run, Tool, Worker
-from tests.inside import WAIT_S, Talk, new_talk, rung, stopped_at
+from tests.inside import WAIT_S, Talk, new_talk, rung
 from tests.processes import eventually
+from tests.threads import stopped_at
 from tests.workers.process import LOST, forget_publishers
 from workers import runtime as runtime_module
 from workers.runtime import Runtime

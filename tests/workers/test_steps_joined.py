@@ -9,7 +9,8 @@ import pytest
 from chat.actions import attempts
 from chat.database import reading, writing
 from chat.models import Event, Message, Run
-from tests.inside import Talk, failing_at
+from tests.inside import Talk
+from tests.threads import failing_at
 from tests.workers.acting import AGENT, Deeds, answer, deeds, questions, statuses, yes
 from tests.workers.process import LOST, LedLLM, over, tick, until, until_row
 from tests.workers.test_steps import resumed, start

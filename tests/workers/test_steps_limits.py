@@ -10,7 +10,8 @@ import pytest
 from chat.actions import runs
 from chat.database import reading, writing
 from chat.models import Agent, Message, Usage
-from tests.inside import WAIT_S, Talk, stopped_at
+from tests.inside import WAIT_S, Talk
+from tests.threads import stopped_at
 from tests.workers.acting import AGENT, Deeds, answer, deeds, questions, statuses, yes
 from tests.workers.process import LedLLM, over, until, until_row
 from tests.workers.test_steps import resumed, start

@@ -10,7 +10,8 @@ import pytest
 
 from chat.actions import runs
 from chat.database import reading, writing
-from tests.inside import Talk, failing_at
+from tests.inside import Talk
+from tests.threads import failing_at
 from tests.workers.acting import Deeds, deeds, questions, statuses
 from tests.workers.process import LOST, LedLLM, over, until, until_row
 from tests.workers.test_steps import resumed, start, types

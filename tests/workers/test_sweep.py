@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -17,7 +18,9 @@ from rest_framework_simplejwt.token_blacklist.models import BlacklistedToken, Ou
 from chat import stream
 from chat.actions import attempts, logins, runs, sessions, tickets, tokens, workers
 from chat.models import Agent, Run, Ticket, Usage, Worker
-from tests.inside import Talk, Threads, new_talk, rung, told
+from chat.outbox import outbox
+from tests.inside import Talk, new_talk, rung, told
+from tests.threads import Threads
 from workers import sweep as sweep_module
 from workers.sweep import prune, sweep, sweep_forever
 
@@ -145,9 +148,21 @@ def test_sessions_that_nobody_came_for_are_looked_at(talk: Talk, watchful: Any) 
 
 def test_while_redis_is_away_no_doorbell_is_waited_for(talk: Talk, watchful: Any) -> None:
     talk.queue()
-    stream.outbox.pause()
+    outbox.pause()
     sweep(watchful)
     assert watchful.looked_at == [talk.pk]
+
+
+def once_it_looked(monkeypatch: pytest.MonkeyPatch, meanwhile: Callable[[], Any]) -> None:
+    """Have something happen when the sweep has found what is lost, and has not rescued it yet."""
+    lost_runs = attempts.lost_runs
+
+    def and_then() -> list[Run]:
+        found = lost_runs()
+        meanwhile()
+        return found
+
+    monkeypatch.setattr(attempts, "lost_runs", and_then)
 
 
 def test_a_run_that_ends_while_the_sweep_looks_stays_ended(
@@ -155,14 +170,7 @@ def test_a_run_that_ends_while_the_sweep_looks_stays_ended(
 ) -> None:
     run = talk.start()
     kill(talk)
-    lost_runs = attempts.lost_runs
-
-    def and_then_it_is_cancelled() -> list[Run]:
-        found = lost_runs()
-        runs.cancel_run(talk.ada, run.pk)
-        return found
-
-    monkeypatch.setattr(attempts, "lost_runs", and_then_it_is_cancelled)
+    once_it_looked(monkeypatch, lambda: runs.cancel_run(talk.ada, run.pk))
     sweep(watchful)
     assert Run.objects.get(pk=run.pk).status == "cancelled"
     assert talk.types()[-1] == "run.cancelled"
@@ -175,14 +183,7 @@ def test_a_session_that_is_deleted_while_the_sweep_looks_keeps_it_from_nothing_e
     talk.start()
     others = other.start()
     kill(talk)
-    lost_runs = attempts.lost_runs
-
-    def and_then_it_is_deleted() -> list[Run]:
-        found = lost_runs()
-        sessions.delete_session(talk.ada, talk.pk)
-        return found
-
-    monkeypatch.setattr(attempts, "lost_runs", and_then_it_is_deleted)
+    once_it_looked(monkeypatch, lambda: sessions.delete_session(talk.ada, talk.pk))
     sweep(watchful)
     assert Run.objects.get(pk=others.pk).status == "queued"
 

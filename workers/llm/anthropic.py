@@ -24,7 +24,7 @@ from workers.llm.base import (
     ToolSpec,
 )
 from workers.llm.openai import is_json
-from workers.llm.wire import broken_off, checked_url, read_rest, refused_to_answer, server_here, told_error
+from workers.llm.wire import broken_off, named_server, read_rest, refused_to_answer, server_here, told_error
 
 _ANTHROPIC_URL = "https://api.anthropic.com"
 _VERSION = "2023-06-01"
@@ -40,17 +40,11 @@ _STOPS: dict[str, StopReason] = {
 
 def open_model(name: str, limits: Limits, env: Mapping[str, str]) -> "Anthropic":
     """Open the model of that name. Raises: ValueError."""
-    model = name.removeprefix("anthropic:")
-    if model == name or not model.strip():
-        raise ValueError(f"{name!r} names no model: write it like 'anthropic:MODEL'.")
-    base_url = checked_url("ANTHROPIC_BASE_URL", env.get("ANTHROPIC_BASE_URL") or _ANTHROPIC_URL)
-    api_key = env.get("ANTHROPIC_API_KEY", "")
-    if not api_key and base_url == _ANTHROPIC_URL:
-        raise ValueError(f"{name!r} needs ANTHROPIC_API_KEY, or ANTHROPIC_BASE_URL for a server of your own.")
+    model, base_url, api_key = named_server("anthropic", name, _ANTHROPIC_URL, env)
     tokens = env.get("ANTHROPIC_MAX_TOKENS") or _MAX_TOKENS
     if not tokens.isascii() or not tokens.isdigit() or not int(tokens):
         raise ValueError(f"ANTHROPIC_MAX_TOKENS is {tokens!r}; it must be a number of tokens.")
-    headers = {"x-api-key": api_key or "none", "anthropic-version": _VERSION}
+    headers = {"x-api-key": api_key, "anthropic-version": _VERSION}
     return Anthropic(name, model, (base_url, headers, limits.connect_s), int(tokens))
 
 

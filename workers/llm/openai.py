@@ -22,7 +22,7 @@ from workers.llm.base import (
     Text,
     ToolCall,
 )
-from workers.llm.wire import broken_off, checked_url, read_rest, refused_to_answer, server_here, told_error
+from workers.llm.wire import broken_off, named_server, read_rest, refused_to_answer, server_here, told_error
 
 _OPENAI_URL = "https://api.openai.com/v1"
 _DONE = "[DONE]"
@@ -40,14 +40,8 @@ _USAGE_S, _END_S = 2.0, 0.25
 
 def open_model(name: str, limits: Limits, env: Mapping[str, str]) -> "OpenAIChat":
     """Open the model of that name. Raises: ValueError."""
-    model = name.removeprefix("openai:")
-    if model == name or not model.strip():
-        raise ValueError(f"{name!r} names no model: write it like 'openai:MODEL'.")
-    base_url = checked_url("OPENAI_BASE_URL", env.get("OPENAI_BASE_URL") or _OPENAI_URL)
-    api_key = env.get("OPENAI_API_KEY", "")
-    if not api_key and base_url == _OPENAI_URL:
-        raise ValueError(f"{name!r} needs OPENAI_API_KEY, or OPENAI_BASE_URL for a server of your own.")
-    return OpenAIChat(name, model, base_url, api_key or "none", limits.connect_s)
+    model, base_url, api_key = named_server("openai", name, _OPENAI_URL, env)
+    return OpenAIChat(name, model, base_url, api_key, limits.connect_s)
 
 
 class OpenAIChat:

@@ -105,12 +105,28 @@ def server_here(base_url: str, headers: Mapping[str, str], connect_s: float) -> 
     return client_here(key, lambda: Server(base_url, headers, connect_s))
 
 
-def checked_url(name: str, value: str) -> str:
+def _checked_url(name: str, value: str) -> str:
     """Return a server's address without its last slash. Raises: ValueError."""
     parts = urlsplit(value)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError(f"{name} is no address: write it like 'http://127.0.0.1:8080/v1'.")
     return value.rstrip("/")
+
+
+def named_server(provider: str, name: str, own_url: str, env: Mapping[str, str]) -> tuple[str, str, str]:
+    """The model that `PROVIDER:MODEL` names, its server and a key for it: the provider's own, or what `env` says.
+
+    Raises: ValueError.
+    """
+    model = name.removeprefix(f"{provider}:")
+    if model == name or not model.strip():
+        raise ValueError(f"{name!r} names no model: write it like '{provider}:MODEL'.")
+    url_name, key_name = f"{provider.upper()}_BASE_URL", f"{provider.upper()}_API_KEY"
+    base_url = _checked_url(url_name, env.get(url_name) or own_url)
+    api_key = env.get(key_name, "")
+    if not api_key and base_url == own_url:
+        raise ValueError(f"{name!r} needs {key_name}, or {url_name} for a server of your own.")
+    return model, base_url, api_key or "none"
 
 
 def is_loopback(base_url: str) -> bool:

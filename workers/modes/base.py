@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from workers.llm.base import LLM, Line, Prompt, ToolCall, ToolSpec
+from workers.llm.base import LLM, Line, Piece, Prompt, Reasoning, Text, ToolCall, ToolSpec, Void
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +24,39 @@ class ReasoningDelta:
 @dataclass(frozen=True, slots=True)
 class Cleared:
     """What was shown of this answer is void: what follows is shown from the start again."""
+
+
+class Turn:
+    """What the LLM said and asked for in one turn so far, put together from its pieces."""
+
+    def __init__(self) -> None:
+        self._text: list[str] = []
+        self._reasoning: list[str] = []
+        self.calls: list[ToolCall] = []
+
+    @property
+    def text(self) -> str:
+        return "".join(self._text)
+
+    @property
+    def reasoning(self) -> str:
+        return "".join(self._reasoning)
+
+    def take(self, piece: Piece) -> Delta | ReasoningDelta | Cleared | None:
+        """Add a piece, and give what is to be shown of it."""
+        if isinstance(piece, Text):
+            self._text.append(piece.text)
+            return Delta(piece.text)
+        if isinstance(piece, Reasoning):
+            self._reasoning.append(piece.text)
+            return ReasoningDelta(piece.text)
+        if isinstance(piece, ToolCall):
+            self.calls.append(piece)
+        elif isinstance(piece, Void):
+            for said in (self._text, self._reasoning, self.calls):
+                said.clear()
+            return Cleared()
+        return None
 
 
 @dataclass(frozen=True, slots=True)

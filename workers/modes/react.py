@@ -5,8 +5,8 @@ from contextlib import aclosing
 from dataclasses import replace
 from itertools import takewhile
 
-from workers.llm.base import Prompt, Reasoning, Said, Text, ToolCall, Void, empty_answer
-from workers.modes.base import Acts, Answered, Cleared, Delta, ReasoningDelta, Work, Working
+from workers.llm.base import Prompt, Said, empty_answer
+from workers.modes.base import Acts, Answered, Turn, Work, Working
 
 # Only the people give orders: whatever a page, a file or an order's note says, it is read and not obeyed.
 MATERIAL = """\
@@ -36,30 +36,18 @@ async def react(work: Work) -> Working:
         may_act = bool(tools) and work.may_act()
         if tools and not may_act:
             prompt = replace(prompt, may_call=False, instructions=f"{prompt.instructions}\n\n{LAST}")
-        text: list[str] = []
-        reasoning: list[str] = []
-        calls: list[ToolCall] = []
+        turn = Turn()
         async with aclosing(work.llm.stream(prompt)) as pieces:
             async for piece in pieces:
                 work.check()
-                if isinstance(piece, Text):
-                    text.append(piece.text)
-                    yield Delta(piece.text)
-                elif isinstance(piece, Reasoning):
-                    reasoning.append(piece.text)
-                    yield ReasoningDelta(piece.text)
-                elif isinstance(piece, ToolCall):
-                    calls.append(piece)
-                elif isinstance(piece, Void):
-                    text, reasoning, calls = [], [], []
-                    yield Cleared()
-        said = "".join(text)
-        if not calls or not may_act:
-            if not said.strip():
+                if (shown := turn.take(piece)) is not None:
+                    yield shown
+        if not turn.calls or not may_act:
+            if not turn.text.strip():
                 raise empty_answer()  # it asked for tools that it was not offered
-            yield Answered(said, "".join(reasoning))
+            yield Answered(turn.text, turn.reasoning)
             return
-        lines = yield Acts(said, tuple(calls))
+        lines = yield Acts(turn.text, tuple(turn.calls))
         assert lines is not None, "whoever takes calls says what came of them"
         prompt = replace(prompt, talk=work.fit((*prompt.talk, *lines)))
 

@@ -2,7 +2,7 @@
 
 import { type RefObject, useLayoutEffect } from "react";
 
-// As in styles/layout.css.
+// As in styles/layout.css and panel.css.
 export const LIST_LIES_OVER = "(max-width: 760px)";
 export const PANEL_LIES_OVER = "(max-width: 1000px)";
 

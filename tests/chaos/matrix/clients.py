@@ -13,7 +13,7 @@ from tests.chaos.matrix.networks import round_trip
 from tests.chaos.matrix.paces import LONG, STEADY
 from tests.chaos.matrix.scene import Found, Scene, fault, off, restart, until
 from tests.chaos.matrix.storm import percentile
-from tests.chat.test_servers import fill
+from tests.chat.servers.web import fill
 from tests.connection import AWAY
 from tests.hostile import Raw, command
 from tests.processes import Process

@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from tests.chaos.matrix import (
+from tests.chaos.matrix import (  # noqa: F401 - importing them fills the matrix
     clients,
     clocks,
     databases,
@@ -29,25 +29,6 @@ from tests.chaos.matrix import (
 from tests.chaos.matrix.report import EXPLAINED, FAILED, NOT_PLAYED, Row
 from tests.chaos.matrix.scene import FAULTS, Fault, NotPlayed, Scene
 from tests.stack import Workshop
-
-# Importing them has filled the matrix.
-PLAYED = (
-    clients,
-    clocks,
-    databases,
-    doorbells,
-    leaks,
-    longer,
-    networks,
-    redis,
-    runs,
-    silence,
-    storage,
-    storm,
-    strangers,
-    tools,
-    workers,
-)
 
 
 def chosen(wanted: Iterable[str]) -> list[Fault]:

@@ -9,7 +9,7 @@ import sys
 from tests.chaos.matrix.scene import Found, Scene, fault
 from tests.processes import ROOT
 
-HOSTILE = "tests/chat/test_hostile.py"
+HOSTILE = "tests/chat/hostile"
 PATIENT = {"CHAT_TEST_PATIENCE": "2"}  # the other database's faults are played at the same time
 
 

@@ -11,7 +11,8 @@ from chat import stream
 from chat.actions import attempts, claims, runs, sessions
 from chat.actions.attempts import Spending
 from chat.models import Message, Run, Usage
-from tests.inside import WAIT_S, Talk, Threads, new_talk, stopped_at, told
+from tests.inside import WAIT_S, Talk, new_talk, told
+from tests.threads import Threads, stopped_at
 
 SPENT = Spending("demo", 7, 5, Decimal("0.25"))
 ERROR = {"code": "llm_unavailable", "message": "The language model cannot be reached.", "temporary": True}

@@ -17,7 +17,8 @@ from chat.actions import attempts, runs, sessions, workers
 from chat.actions.attempts import Spending
 from chat.errors import Fenced
 from chat.models import ChatSession, Event, Message, Run, Usage, Worker
-from tests.inside import WAIT_S, Talk, Threads, failing_at, rung, stopped_at, told, wait_until_blocked
+from tests.inside import WAIT_S, Talk, rung, told
+from tests.threads import Threads, failing_at, stopped_at, wait_until_blocked
 
 SPENT = Spending("demo", 7, 5, Decimal("0.25"))
 ERROR = {"code": "llm_unavailable", "message": "The language model cannot be reached.", "temporary": True}

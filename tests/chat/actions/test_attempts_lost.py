@@ -9,9 +9,10 @@ from uuid import UUID
 import pytest
 from django.utils import timezone
 
-from chat.actions import attempts, claims, sessions, workers
+from chat.actions import attempts, claims, workers
 from chat.models import Run, Worker
-from tests.inside import Talk, Threads, new_talk, rung
+from tests.inside import Talk, new_talk, rung
+from tests.threads import Threads, deleted_before_it_is_locked
 
 
 def let_lease_run_out(worker_id: UUID) -> None:
@@ -142,12 +143,5 @@ def test_the_many_waiting_runs_of_one_user_hide_nobody_elses(talk: Talk, setting
 
 def test_a_claim_in_a_session_that_vanishes_under_it_finds_nothing(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
     talk.queue()
-    locked = claims.locked
-
-    def delete_first(session_id: UUID, *also: Any) -> Any:
-        monkeypatch.setattr(claims, "locked", locked)
-        sessions.delete_session(talk.ada, session_id)
-        return locked(session_id, *also)
-
-    monkeypatch.setattr(claims, "locked", delete_first)
+    deleted_before_it_is_locked(claims, talk, monkeypatch)
     assert claims.claim_run(talk.worker_id, talk.pk) is None

@@ -16,7 +16,9 @@ from chat.errors import NotFound
 from chat.models import ChatSession, Event, Message, Run, Worker
 from chat.protocol import Frame
 from chat.protocol.commands import SessionChange
-from tests.inside import WAIT_S, Talk, Threads, failing_at, new_talk, stopped_at, told
+from tests.chat.published import heard
+from tests.inside import WAIT_S, Talk, new_talk, told
+from tests.threads import Threads, failing_at, stopped_at
 
 # --- numbers ----------------------------------------------------------------------------------------------------------
 
@@ -152,19 +154,15 @@ def test_an_action_without_an_event_writes_nothing(talk: Talk) -> None:
 
 def test_frames_are_published_in_the_order_of_the_log(talk: Talk, redis: Any) -> None:
     told()
-    listening = redis.pubsub(ignore_subscribe_messages=True)
-    listening.subscribe(stream.channel_of(stream.session_group(talk.pk)))
-    listening.get_message(timeout=5)
-    after = talk.last_seq
-    talk.answer()
-    told()
-    seen: list[int] = []
-    while message := listening.get_message(timeout=0.2):
-        decoded = stream.layer().deserialize(message["data"])
-        if decoded["type"] == "event":
-            seen.append(Frame.unpack(decoded["frame"]).seq)
+    with heard(redis, stream.session_group(talk.pk)) as hear:
+        after = talk.last_seq
+        talk.answer()
+        told()
+        seen: list[int] = []
+        while message := hear(0.2):
+            if message["type"] == "event":
+                seen.append(Frame.unpack(message["frame"]).seq)
     assert seen == list(range(after + 1, talk.last_seq + 1))
-    listening.close()
 
 
 def test_a_log_keeps_its_session_when_the_row_is_deleted(talk: Talk) -> None:

@@ -14,7 +14,8 @@ from chat.actions import attempts, claims, events, members, messages, runs, sess
 from chat.actions.events import action, locked
 from chat.models import ChatSession, Message, Run
 from chat.protocol.commands import NewMember, SessionChange
-from tests.inside import WAIT_S, Talk, Threads, new_talk, wait_until_blocked
+from tests.inside import WAIT_S, Talk, new_talk
+from tests.threads import Threads, wait_until_blocked
 
 # --- the order of locks -----------------------------------------------------------------------------------------------
 

@@ -13,7 +13,8 @@ from chat.actions import attempts, interrupts, runs
 from chat.errors import AlreadyResolved, ChatError, Expired, Fenced
 from chat.models import Interrupt, Message, Run
 from tests.chat.actions.test_interrupts import NO, REFUND, WHICH, YES, asks, resolve, state
-from tests.inside import WAIT_S, Talk, Threads, failing_at, stopped_at, wait_until_blocked
+from tests.inside import WAIT_S, Talk
+from tests.threads import Threads, failing_at, stopped_at, wait_until_blocked
 
 
 def test_of_many_answers_at_once_one_counts(talk: Talk, threads: Threads) -> None:

@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from chat.actions import attempts, interrupts, runs, sessions
+from chat.actions import attempts, interrupts, runs
 from chat.errors import AlreadyResolved, Expired
 from chat.models import Agent, Interrupt, Message
 from chat.protocol.commands import NewMessage
 from tests.chat.actions.test_interrupts import REFUND, WHICH, YES, asks, resolve, state
 from tests.inside import Talk, new_talk, rung
+from tests.threads import deleted_before_it_is_locked
 
 # --- taking back ------------------------------------------------------------------------------------------------------
 
@@ -111,12 +112,5 @@ def test_an_answer_that_comes_too_late_is_none_whether_a_sweep_came_by_or_not(ta
 
 def test_nothing_expires_in_a_session_that_vanishes(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
     asks(talk, in_time=False)
-    locked = interrupts.locked
-
-    def delete_first(session_id: Any, *also: Any) -> Any:
-        monkeypatch.setattr(interrupts, "locked", locked)
-        sessions.delete_session(talk.ada, session_id)
-        return locked(session_id, *also)
-
-    monkeypatch.setattr(interrupts, "locked", delete_first)
+    deleted_before_it_is_locked(interrupts, talk, monkeypatch)
     assert interrupts.expire_interrupts() == 0

@@ -8,7 +8,8 @@ from chat.actions import members
 from chat.errors import Conflict, InvalidInput, NotAllowed, NotFound
 from chat.models import Member, User
 from chat.protocol.commands import NewMember
-from tests.inside import Talk, Threads
+from tests.inside import Talk
+from tests.threads import Threads
 
 
 def roles(talk: Talk) -> dict[str, str]:

@@ -10,19 +10,14 @@ import pytest
 
 from chat import limits
 from chat.actions import attempts, claims, events, members, messages, runs, sessions
-from chat.errors import (
-    ChatError,
-    Conflict,
-    InvalidInput,
-    NotAllowed,
-    NotFound,
-)
+from chat.errors import ChatError, Conflict, InvalidInput, NotAllowed, NotFound
 from chat.models import Agent, ChatSession, Message, Run, User
 from chat.prepared import Asked, together
 from chat.protocol.commands import NewMember, SessionChange
-from tests.inside import Talk, Threads, failing_at, new_talk, rung, stopped_at, told
+from tests.inside import Talk, new_talk, rung, told
 from tests.processes import PATIENCE
 from tests.servers import Redis
+from tests.threads import Threads, failing_at, stopped_at
 
 # --- what a message makes ---------------------------------------------------------------------------------------------
 

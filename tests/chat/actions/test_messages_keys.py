@@ -8,14 +8,10 @@ import pytest
 
 from chat.actions import messages, runs, sessions
 from chat.actions.messages import Posted
-from chat.errors import (
-    Busy,
-    Conflict,
-    RateLimited,
-    TooManyWaiting,
-)
+from chat.errors import Busy, Conflict, RateLimited, TooManyWaiting
 from chat.models import Message, Run
-from tests.inside import Talk, Threads, new_talk, told
+from tests.inside import Talk, new_talk, told
+from tests.threads import Threads
 
 # --- keys -------------------------------------------------------------------------------------------------------------
 

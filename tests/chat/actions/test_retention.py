@@ -13,7 +13,8 @@ from chat.actions import attempts, messages, retention, sessions
 from chat.actions.retention import close_idle, delete_closed, forget_events
 from chat.errors import SessionClosed
 from chat.models import ChatSession, Event, Message, Usage
-from tests.inside import Talk, Threads, new_talk, stopped_at
+from tests.inside import Talk, new_talk
+from tests.threads import Threads, stopped_at
 
 HOUR = 3600
 

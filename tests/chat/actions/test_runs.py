@@ -12,7 +12,8 @@ import pytest
 from chat.actions import attempts, claims, runs, sessions
 from chat.errors import Conflict, Fenced, InvalidInput, NotFound, SessionClosed
 from chat.models import Message, Run, User
-from tests.inside import Talk, Threads, new_talk, rung
+from tests.inside import Talk, new_talk, rung
+from tests.threads import Threads
 
 
 def fails(run: Run, text: str = "") -> Run:

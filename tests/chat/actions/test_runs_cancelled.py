@@ -12,8 +12,10 @@ from chat.actions import attempts, members, runs
 from chat.errors import Fenced, NotAllowed, NotFound
 from chat.models import ChatSession, Message, Run, User
 from chat.protocol.commands import NewMember
-from tests.inside import WAIT_S, Talk, Threads, stopped_at, told, wait_until_blocked
+from tests.chat.published import heard
+from tests.inside import WAIT_S, Talk, told
 from tests.servers import Redis
+from tests.threads import Threads, stopped_at, wait_until_blocked
 
 
 def show(redis: Any, run: Run, text: str) -> None:
@@ -65,14 +67,11 @@ def test_a_stop_raises_the_fence_and_forgets_the_draft(talk: Talk, redis: Any) -
 def test_a_stop_nudges_the_worker(talk: Talk, redis: Any) -> None:
     run = talk.start()
     told()
-    listening = redis.pubsub(ignore_subscribe_messages=True)
-    listening.subscribe(stream.channel_of(stream.worker_group(talk.worker_id)))
-    listening.get_message(timeout=5)
-    runs.cancel_run(talk.ada, run.pk)
-    told()
-    message = listening.get_message(timeout=5)
-    assert message is not None and stream.layer().deserialize(message["data"])["run_id"] == str(run.pk)
-    listening.close()
+    with heard(redis, stream.worker_group(talk.worker_id)) as hear:
+        runs.cancel_run(talk.ada, run.pk)
+        told()
+        message = hear()
+    assert message is not None and message["run_id"] == str(run.pk)
 
 
 def test_to_stop_twice_is_to_stop_once(talk: Talk) -> None:

@@ -14,7 +14,9 @@ from chat.errors import Conflict, InvalidInput, NotAllowed, NotFound, SessionClo
 from chat.models import ChatSession, Event, Member, Message, Run, Usage, User
 from chat.protocol import Frame
 from chat.protocol.commands import NewMember, NewSession, SessionChange
-from tests.inside import WAIT_S, Talk, Threads, stopped_at, told, wait_until_blocked
+from tests.chat.published import heard
+from tests.inside import WAIT_S, Talk, told
+from tests.threads import Threads, stopped_at, wait_until_blocked
 
 # --- made -------------------------------------------------------------------------------------------------------------
 
@@ -153,17 +155,14 @@ def test_a_deleted_session_leaves_no_row_behind(talk: Talk) -> None:
 
 def test_whoever_watches_a_session_is_told_that_it_was_deleted(talk: Talk, redis: Any) -> None:
     told()
-    listening = redis.pubsub(ignore_subscribe_messages=True)
-    listening.subscribe(stream.channel_of(stream.session_group(talk.pk)))
-    listening.get_message(timeout=5)
     seq = talk.last_seq
-    sessions.delete_session(talk.ada, talk.pk)
-    told()
-    message = listening.get_message(timeout=5)
+    with heard(redis, stream.session_group(talk.pk)) as hear:
+        sessions.delete_session(talk.ada, talk.pk)
+        told()
+        message = hear()
     assert message is not None, "nobody was told"
-    frame = Frame.unpack(stream.layer().deserialize(message["data"])["frame"])
+    frame = Frame.unpack(message["frame"])
     assert (frame.type, frame.seq, frame.session_id) == ("session.deleted", seq + 1, str(talk.pk))
-    listening.close()
 
 
 def test_a_run_that_was_going_on_is_refused_by_its_fence_when_the_session_is_deleted(talk: Talk, redis: Any) -> None:
@@ -179,15 +178,11 @@ def test_a_run_that_was_going_on_is_refused_by_its_fence_when_the_session_is_del
 def test_the_worker_of_a_deleted_session_is_nudged(talk: Talk, redis: Any) -> None:
     run = talk.start()
     told()
-    listening = redis.pubsub(ignore_subscribe_messages=True)
-    listening.subscribe(stream.channel_of(stream.worker_group(talk.worker_id)))
-    listening.get_message(timeout=5)
-    sessions.delete_session(talk.ada, talk.pk)
-    told()
-    message = listening.get_message(timeout=5)
-    assert message is not None
-    assert stream.layer().deserialize(message["data"])["run_id"] == str(run.pk)
-    listening.close()
+    with heard(redis, stream.worker_group(talk.worker_id)) as hear:
+        sessions.delete_session(talk.ada, talk.pk)
+        told()
+        message = hear()
+    assert message is not None and message["run_id"] == str(run.pk)
 
 
 @pytest.mark.postgres

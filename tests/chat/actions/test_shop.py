@@ -12,7 +12,7 @@ from django.utils import timezone
 from chat.actions import shop
 from chat.errors import ChatError, Conflict, InvalidInput, NotFound
 from chat.models import Order, OrderChange
-from tests.inside import Threads
+from tests.threads import Threads
 
 
 @pytest.fixture(autouse=True)

@@ -22,7 +22,8 @@ from tests.chat.actions.test_attempts_fence import (
     taken_again,
     taken_over,
 )
-from tests.inside import Talk, Threads, stopped_at, wait_until_blocked
+from tests.inside import Talk
+from tests.threads import Threads, stopped_at, wait_until_blocked
 
 Status = ToolCall.Status
 

@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from chat.actions import tickets
 from chat.models import Ticket, User
-from tests.inside import Threads
+from tests.threads import Threads
 
 
 def buyer(secret: str) -> User | None:

@@ -12,7 +12,8 @@ from django.utils import timezone
 from chat.actions import attempts, workers
 from chat.actions.events import locked
 from chat.models import Worker
-from tests.inside import Talk, Threads
+from tests.inside import Talk
+from tests.threads import Threads
 
 
 def left_s(worker_id: Any) -> float:

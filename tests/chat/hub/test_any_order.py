@@ -16,6 +16,7 @@ from chat.actions import attempts, runs, sessions
 from chat.database import reading, writing
 from chat.hub import hub as hub_module
 from chat.hub import reads
+from chat.outbox import outbox
 from chat.protocol.commands import SessionChange
 from tests.chat.hub.watching import Pen, Room, act_unheard, as_message, publish
 
@@ -94,7 +95,7 @@ class Life:
         """What was lost with the rest, and would make the script refuse."""
         assert self.pen is not None
         await writing(stream.raise_fence, self.talk.pk, self.pen.run.pk, attempt)
-        await reading(stream.outbox.flush, 10)
+        await reading(outbox.flush, 10)
 
     async def write(self) -> None:
         assert self.pen is not None

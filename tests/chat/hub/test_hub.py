@@ -1,27 +1,23 @@
-"""What a live hub relays: durable frames once and in order, deltas only while they are true, and all that was lost."""
+"""What a live hub relays: durable frames, once and in order, to those who may see them."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import time
 from collections.abc import Iterator
 from uuid import uuid4
 
 import pytest
-import redis as redis_py
-from django.db import OperationalError
 
-from chat import failpoints, stream
-from chat.actions import attempts, members, runs, sessions
-from chat.database import reading, writing
+from chat import failpoints, shards, stream
+from chat.actions import members, runs, sessions
+from chat.database import reading
 from chat.errors import NotFound
 from chat.hub import hub as hub_module
 from chat.hub import hubs
 from chat.protocol import Frame
 from chat.protocol.commands import NewMember, SessionChange
-from tests.chat.hub.watching import WAIT_S, Pen, Room, act, act_unheard, as_message, publish, until
-from tests.servers import Redis
+from tests.chat.hub.watching import Room, act, act_unheard, as_message, publish, until
 
 
 @pytest.fixture
@@ -99,14 +95,14 @@ async def test_a_lost_last_frame_is_found_by_looking_at_the_positions(
     monkeypatch.setattr("chat.hub.process.POSITION_WITHOUT_REDIS_S", 0.1)
     await room.join()
     await act_unheard(room.talk.post, "Unheard")
-    assert stream.layer().is_healthy(room.hub.group)
+    assert shards.layer().is_healthy(room.hub.group)
     await room.agree()
 
 
 async def test_a_word_to_look_makes_it_look(room: Room) -> None:
     await room.join()
     await act_unheard(room.talk.post, "Unheard")
-    publish(room.talk.pk, stream.layer().serialize({"type": "look"}))
+    publish(room.talk.pk, shards.layer().serialize({"type": "look"}))
     await room.agree()
 
 
@@ -171,7 +167,7 @@ async def test_nobody_has_to_watch_what_an_own_action_did(room: Room) -> None:
 
 async def test_garbage_on_the_channel_does_no_harm(room: Room) -> None:
     await room.join()
-    layer = stream.layer()
+    layer = shards.layer()
     shapes = [
         7, [], {}, {"type": "event"}, {"type": "event", "frame": [1, 2]}, {"type": "event", "frame": ["x"] * 9},
         {"type": "delta", "delta": None}, {"type": "delta", "delta": ["message.delta", 1]}, {"type": "live"},
@@ -190,7 +186,7 @@ async def test_garbage_while_a_hub_starts_does_no_harm_either(room: Room) -> Non
     async def meanwhile() -> None:
         del failpoints.armed["hub.read"]
         for shape in ({"type": "event", "frame": [1, 2]}, {"type": "delta", "delta": None}, 7):
-            publish(room.talk.pk, stream.layer().serialize(shape))
+            publish(room.talk.pk, shards.layer().serialize(shape))
         await asyncio.sleep(0.01)
 
     failpoints.armed["hub.read"] = meanwhile
@@ -203,128 +199,6 @@ async def test_what_sockets_tell_each_other_goes_by_the_log(room: Room) -> None:
     watcher = await room.join()
     stream.publish_live(room.talk.pk, '{"type":"typing"}', sender="somebody")
     await until(lambda: watcher.live == ['{"type":"typing"}'], "it is told")
-
-
-# --- deltas -----------------------------------------------------------------------------------------------------------
-
-
-async def test_deltas_are_contiguous_whatever_is_repeated_cut_or_lost(room: Room) -> None:
-    watcher = await room.join()
-    pen = await room.start()
-    first = await act(pen.write, "Grüße ")
-    second = await act(pen.write, "an 🦉 ")
-    await room.shows(pen)
-    for again in (second, pen.delta("e an 🦉 ", 4), pen.delta("üße an 🦉 und", 2)):
-        publish(room.talk.pk, stream.delta_message(again))
-    await writing(pen.write, "und alle, ", lost=True)
-    await act(pen.write, "die lesen")
-    await room.shows(pen)
-    pieces = watcher.deltas(pen.message_id)
-    assert [piece["offset"] for piece in pieces[:2]] == [0, len(first.text)]
-    assert pieces[-1]["offset"] == 0 and pieces[-1]["text"] == pen.text  # a hole: all of it, once more
-    assert pieces[-1]["role"] == "assistant" and pieces[-1]["author"]["name"] == "assistant"
-    await act(pen.finish)
-    await room.agree()
-
-
-async def test_what_is_written_anew_replaces_what_was_shown(room: Room) -> None:
-    watcher = await room.join()
-    pen = await room.start()
-    await act(pen.write, "A wrong beginning, and a long one")
-    await room.shows(pen)
-    await writing(pen.write, "Anew", anew=True, lost=True)  # only Redis knows that what was shown is void
-    await act(pen.write, ", and right")
-    publish(room.talk.pk, stream.layer().serialize({"type": "look"}))
-    await room.shows(pen)
-    await act(pen.finish)
-    await room.agree()
-    assert watcher.fold.answer(str(pen.run.pk))["content"] == "Anew, and right"  # type: ignore[index]
-
-
-@pytest.mark.parametrize("end", ["finish", "cancel", "fail", "restart", "delete"])
-async def test_no_delta_follows_the_end_of_what_it_is_about(room: Room, end: str) -> None:
-    watcher = await room.join()
-    pen = await room.start()
-    await act(pen.write, "So far")
-    await room.shows(pen)
-    late = [pen.delta("", 0), pen.delta("So far and", 0), pen.delta(" and", 6), pen.delta(" more", 10)]
-    if end == "finish":
-        await act(pen.finish)
-    elif end == "cancel":
-        await act(runs.cancel_run, room.talk.ada, pen.run.pk)
-    elif end == "fail":
-        error = {"code": "llm_timeout", "message": "Too late.", "temporary": True}
-        await act(attempts.fail_run, pen.run, error, pen.text, attempts.Spending("demo"))
-    elif end == "restart":
-        await act(attempts.put_back, pen.run, "drained")
-    else:
-        await act(sessions.delete_session, room.talk.ada, room.talk.pk)
-    for delta in late:
-        publish(room.talk.pk, stream.delta_message(delta))
-    if end == "restart":
-        again = Pen(await act(room.talk.claim))
-        for delta in late:
-            publish(room.talk.pk, stream.delta_message(delta))
-        await act(again.write, "Once more")
-        await room.shows(again)
-    if end != "delete":
-        await act(room.talk.post, "And then")
-        await room.agree()
-    await asyncio.sleep(0.02)
-    assert watcher.violation is None
-    assert sum(piece["text"] == "So far" for piece in watcher.deltas(pen.message_id)) == 1
-    assert len(watcher.deltas(pen.message_id)) == 1
-
-
-async def test_a_delta_that_overtakes_the_start_of_its_run_waits_for_it(room: Room) -> None:
-    watcher = await room.join()
-    pen = Pen(await act_unheard(room.talk.start, "Hello?"))
-    await act(stream.raise_fence, room.talk.pk, pen.run.pk, 1)  # it was lost with the rest
-    await act(pen.write, "First!")
-    await room.shows(pen)
-    assert watcher.types[-2:] == ["run.started", "message.delta"]
-    await act(pen.finish)
-    await room.agree()
-
-
-async def test_a_delta_of_a_run_that_ended_long_ago_is_dropped(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
-    old = await room.start()
-    await act(old.write, "Long ago")
-    await act(old.finish)
-    watcher = await room.join(after=None)  # a new hub, which never saw it run
-    publish(room.talk.pk, stream.delta_message(old.delta("still here", 0)))
-    await act(room.talk.post, "Now")
-    await room.agree()
-    assert not watcher.deltas(old.message_id)
-
-
-async def test_reasoning_and_text_of_one_message_do_not_mix(room: Room) -> None:
-    watcher = await room.join()
-    text = await room.start()
-    thought = Pen(text.run, stream.REASONING)
-    for n in range(5):
-        await act(thought.write, f"thought {n} ")
-        await act(text.write, f"word {n} ")
-    await room.shows(text)
-    late = await room.join(room.talk.ben)
-    await room.shows(text)
-    for one in (watcher, late):
-        assert one.fold.drafts["reasoning", text.message_id].text == thought.text
-    await act(text.finish)
-    await room.agree()
-    assert not watcher.fold.drafts and not room.hub._drafts.whole()
-
-
-async def test_who_joins_in_the_middle_is_shown_all_of_it_so_far(room: Room) -> None:
-    first = await room.join()
-    pen = await room.start()
-    for n in range(20):
-        await act(pen.write, f"{n} ")
-        if n % 5 == 0:
-            await room.join(after=None)
-    await room.shows(pen, first)
-    for watcher in room.watchers:
-        assert watcher.fold.draft(str(pen.run.pk)) == pen.text
 
 
 # --- who may watch ----------------------------------------------------------------------------------------------------
@@ -372,130 +246,3 @@ async def test_a_deleted_session_that_nobody_was_told_of_is_missed_in_the_table(
     await act_unheard(sessions.delete_session, room.talk.ada, room.talk.pk)
     await until(lambda: watcher.removed, "it is told")
     assert isinstance(watcher.reason, NotFound)
-
-
-# --- catching up ------------------------------------------------------------------------------------------------------
-
-
-async def test_a_catch_up_that_fails_is_tried_again_until_it_succeeds(
-    room: Room, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(hub_module, "RETRY_S", 0.02)
-    watcher = await room.join()
-    tries = 0
-
-    def fail() -> None:
-        nonlocal tries
-        tries += 1
-        if tries <= 3:
-            raise OperationalError("the database is away")
-
-    failpoints.armed["hub.catch_up"] = fail
-    await act_unheard(room.talk.post, "Unheard")
-    last = await reading(room.talk.log)
-    publish(room.talk.pk, as_message(last[-1].as_frame()))  # the last one alone: a hole before it
-    await until(lambda: watcher.seq == last[-1].seq, "the hole is filled")
-    assert tries == 4
-    await room.agree()
-
-
-async def test_who_joins_while_catching_up_fails_is_refused_and_may_come_again(
-    room: Room, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from chat.errors import Unavailable
-
-    monkeypatch.setattr(hub_module, "RETRY_S", 0.05)
-    await room.join()
-    await act_unheard(room.talk.post, "Unheard")
-
-    def fail() -> None:
-        raise OperationalError("the database is away")
-
-    failpoints.armed["hub.catch_up"] = fail
-    with pytest.raises(Unavailable):
-        await room.join(room.talk.ben)
-    del failpoints.armed["hub.catch_up"]
-    await room.join(room.talk.ben)
-    await room.agree()
-
-
-async def test_who_asks_and_goes_does_not_spoil_the_read_for_others(room: Room) -> None:
-    await room.join()
-    await act_unheard(room.talk.post, "Unheard")
-    reached, go_on = asyncio.Event(), asyncio.Event()
-
-    async def stay() -> None:
-        reached.set()
-        await go_on.wait()
-
-    failpoints.armed["hub.catch_up"] = stay
-    ben, eve = (asyncio.ensure_future(room.join(room.talk.ben)) for _ in range(2))
-    await asyncio.wait_for(reached.wait(), WAIT_S)
-    ben.cancel()
-    await asyncio.sleep(0.01)
-    go_on.set()
-    await asyncio.wait_for(eve, WAIT_S)
-    await room.agree()
-
-
-# --- without Redis ----------------------------------------------------------------------------------------------------
-
-
-async def test_a_killed_subscription_is_read_up(room: Room, redis: redis_py.Redis) -> None:
-    pen = await room.start()
-    await room.join()
-    await act(pen.write, "So far")
-    await room.shows(pen)
-    await act_unheard(room.talk.post, "Unheard")
-    await writing(pen.write, " and unheard", lost=True)
-    redis.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
-    await room.shows(pen)
-    await room.agree()
-
-
-async def test_without_redis_from_the_start_the_table_is_looked_at_twice_a_second(
-    room: Room, redis_server: Redis
-) -> None:
-    await act(room.talk.answer)
-    redis_server.kill()
-    watcher = await room.join()
-    assert not stream.layer().is_healthy(room.hub.group)
-    began = time.monotonic()
-    await writing(room.talk.post, "Without Redis")
-    last = await reading(lambda: room.talk.last_seq)
-    await until(lambda: watcher.seq == last, "it is found in the table")
-    assert time.monotonic() - began < WAIT_S / 4
-    redis_server.start()
-    await until(lambda: stream.layer().is_healthy(room.hub.group), "Redis is heard again")
-    stream.outbox.recover()
-    pen = Pen(await act(room.talk.claim))
-    await act(pen.write, "Live again")
-    await room.shows(pen)
-    await room.agree()
-
-
-async def test_a_redis_that_dies_under_a_live_hub_and_comes_back_empty_costs_nothing_durable(
-    room: Room, redis_server: Redis
-) -> None:
-    await room.join()
-    pen = await room.start()
-    await act(pen.write, "Before it died")
-    await room.shows(pen)
-    redis_server.kill()
-    await writing(room.talk.post, "While it was away")
-    redis_server.start()
-    await room.agree()
-    stream.outbox.recover()
-    await act(stream.raise_fence, room.talk.pk, pen.run.pk, 1)
-    await act(pen.write, "All of it, after it came back", anew=True)
-    await room.shows(pen)
-    await act(pen.finish)
-    await room.agree()
-
-
-async def test_nobody_looks_at_positions_when_nobody_watches(room: Room) -> None:
-    watcher = await room.join()
-    checking = hubs._checking
-    assert checking is not None and not checking.done()
-    room.leave(watcher)
-    await until(checking.done, "the check has ended")

@@ -9,13 +9,14 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
-from chat import stream
+from chat import shards, stream
 from chat.actions import attempts
 from chat.database import reading, writing
 from chat.errors import ChatError
 from chat.failpoints import armed
 from chat.hub import Hub, Viewer, hubs, read_membership
 from chat.models import Run, User
+from chat.outbox import outbox
 from chat.protocol import Delta, Frame, Reader
 from tests.fold import Fold, Violation
 from tests.inside import Talk, told
@@ -108,8 +109,8 @@ class Pen:
             stream.fence_key(self.run.session_id, self.run.pk),
             stream.draft_key(self.run.session_id, self.message_id, self.kind),
         ]
-        channel = "nowhere" if lost else stream.channel_of(self._group)
-        client = stream.client(stream.shard_of(self._group))
+        channel = "nowhere" if lost else shards.channel_of(self._group)
+        client = shards.client(shards.shard_of(self._group))
         args = [self.run.attempt, size, "1" if offset == 0 else "0", text.encode(), channel]
         result = client.eval(stream.APPEND, 2, *keys, *args, stream.delta_message(delta), stream.DRAFT_TTL_MS)
         assert result == 1, f"the script refused: {result}"
@@ -122,11 +123,11 @@ class Pen:
 def publish(session_id: object, message: bytes) -> None:
     """What a late, repeated or wrong message is: something on the channel."""
     group = stream.session_group(session_id)
-    stream.client(stream.shard_of(group)).publish(stream.channel_of(group), message)
+    shards.client(shards.shard_of(group)).publish(shards.channel_of(group), message)
 
 
 def as_message(frame: Frame) -> bytes:
-    packed: bytes = stream.layer().serialize({"type": "event", "frame": frame.pack()})
+    packed: bytes = shards.layer().serialize({"type": "event", "frame": frame.pack()})
     return packed
 
 
@@ -134,13 +135,13 @@ def as_message(frame: Frame) -> bytes:
 def lost() -> Iterator[None]:
     """Lose what commits publish, and nobody notices."""
     told()
-    stream.outbox._broken_until[0] = time.monotonic() + 1000
+    outbox._broken_until[0] = time.monotonic() + 1000
     try:
         yield
     finally:
         told()
-        stream.outbox._missed.clear()
-        stream.outbox.recover()
+        outbox._missed.clear()
+        outbox.recover()
 
 
 async def act(call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
@@ -225,8 +226,8 @@ async def room_of(talk: Talk) -> AsyncIterator[Room]:
 
 
 async def nothing_is_left(talk: Talk) -> None:
-    channel = stream.channel_of(stream.session_group(talk.pk))
-    layer = stream.layer()._get_layer()
+    channel = shards.channel_of(stream.session_group(talk.pk))
+    layer = shards.layer()._get_layer()
     shard = layer.shard_of(stream.session_group(talk.pk))
     await until(lambda: talk.pk not in hubs._hubs and not hubs._stopping, "the hub has ended")
     assert channel not in layer._listeners

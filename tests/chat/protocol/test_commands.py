@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from contextlib import suppress
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from chat.errors import InvalidInput
-from chat.protocol import COMMANDS, Command, read_body, read_command
+from chat.protocol import COMMANDS, read_body, read_command
 from chat.protocol.commands import (
     CONTENT_MAX,
     JSON_MAX,
@@ -23,20 +23,7 @@ from chat.protocol.commands import (
     clean_text,
     read_json,
 )
-
-ID = str(uuid4())
-
-
-def command(type: str, ref: Any = "7", **data: Any) -> Command:
-    return read_command(json.dumps({"type": type, "ref": ref, "data": data}))
-
-
-def refusal(text: str) -> Unreadable:
-    with pytest.raises(Unreadable) as refused:
-        read_command(text)
-    assert refused.value.code == "invalid_input"
-    return refused.value
-
+from tests.chat.protocol.asked import ID, command, refusal
 
 # --- frames -----------------------------------------------------------------------------------------------------------
 

@@ -4,37 +4,15 @@ from __future__ import annotations
 
 import json
 from typing import Any
-from uuid import uuid4
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from chat.errors import InvalidInput
-from chat.protocol import Command, read_body, read_command
-from chat.protocol.commands import (
-    Approved,
-    Chosen,
-    Refused,
-    Resolution,
-    Told,
-    Unreadable,
-    read_json,
-)
-
-ID = str(uuid4())
-
-
-def command(type: str, ref: Any = "7", **data: Any) -> Command:
-    return read_command(json.dumps({"type": type, "ref": ref, "data": data}))
-
-
-def refusal(text: str) -> Unreadable:
-    with pytest.raises(Unreadable) as refused:
-        read_command(text)
-    assert refused.value.code == "invalid_input"
-    return refused.value
-
+from chat.protocol import read_body
+from chat.protocol.commands import Approved, Chosen, Refused, Resolution, Told, read_json
+from tests.chat.protocol.asked import ID, command, refusal
 
 # --- answers ----------------------------------------------------------------------------------------------------------
 

@@ -9,47 +9,19 @@ import signal
 import socket as sockets
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from chat import servers
-from tests.chat.test_servers import WAIT_S, Web, fill, in_thread
+from tests.chat.servers.web import WAIT_S, Web, fill, in_thread
 from tests.event_source import EventSource
 from tests.fold import Frame
 from tests.processes import PATIENCE, Process, eventually
-from tests.stack import Stack, Workshop
+from tests.stack import Stack
 from tests.watching.test_metrics import read
 from tests.wire import Client, Person, Refused
-
-
-@pytest.fixture(scope="module")
-def stack(workshop: Workshop) -> Iterator[Stack]:
-    """Redis and a database; the web processes are these tests' own."""
-    with Stack(workshop, "sqlite", webs=0, workers=0) as made:
-        yield made.start()
-
-
-@pytest.fixture(scope="module", params=["daphne", "uvicorn"])
-def web(stack: Stack, request: pytest.FixtureRequest) -> Iterator[Web]:
-    made = Web(stack, request.param)
-    made.start()
-    yield made
-    made.end()
-
-
-@pytest.fixture
-def ada(stack: Stack) -> Person:
-    return stack.person("ada")
-
-
-@pytest.fixture(autouse=True)
-def _nothing_stays(request: pytest.FixtureRequest) -> Iterator[None]:
-    yield
-    if "web" in request.fixturenames:
-        request.getfixturevalue("web").lets_go()
 
 
 def path_of(session_id: str) -> str:

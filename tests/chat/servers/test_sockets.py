@@ -1,4 +1,4 @@
-"""On daphne and on uvicorn, each a process of its own: slow clients, lost clients, close codes, and going down."""
+"""Sockets on daphne and on uvicorn: slow clients, lost clients, close codes, and going down."""
 
 from __future__ import annotations
 
@@ -7,106 +7,22 @@ import contextlib
 import json
 import signal
 import socket as sockets
-import subprocess
-import sys
 import time
-import urllib.request
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from twisted.internet.abstract import FileDescriptor
-from uvicorn.config import Config
-from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
-from uvicorn.server import ServerState
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from chat import servers
+from tests.chat.servers.web import WAIT_S, Web, fill, in_thread
 from tests.fold import Fold
-from tests.processes import PATIENCE, Process, eventually, free_port
-from tests.stack import Stack, Workshop, answers
+from tests.processes import PATIENCE, eventually
+from tests.stack import Stack
 from tests.wire import Client, Person, Refused
-
-WAIT_S = 20 * PATIENCE
-COMMANDS = {
-    "daphne": ["daphne", "-v", "0", "-b", "127.0.0.1", "-p", "{port}"],
-    "uvicorn": [
-        "uvicorn", "--host", "127.0.0.1", "--port", "{port}", "--ws", "websockets-sansio", "--log-level", "warning",
-        "--ws-max-size", str(1024 * 1024), "--ws-per-message-deflate", "false", "--timeout-graceful-shutdown", "5",
-    ],
-}  # fmt: skip
-
-
-class Web(Process):
-    """A web process on one of the two servers."""
-
-    def __init__(
-        self, stack: Stack, server: str, application: str = "tests.chat.watched:application", **env: str
-    ) -> None:
-        self.server, self.port = server, free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
-        command = [part.format(port=self.port) for part in COMMANDS[server]]
-        super().__init__(
-            f"{server}-{self.port}",
-            [sys.executable, "-m", *command, application],
-            stack.folder / f"{server}-{self.port}.log",
-            env=stack.env | {"CHAT_SOCKETS_PER_USER": "5"} | env,
-            ready=lambda _: answers(self.url + "/healthz"),
-        )
-
-    def holds(self) -> dict[str, int]:
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(self.url + "/watched/", timeout=10) as response:
-            held: dict[str, int] = json.load(response)
-            return held
-
-    def lets_go(self) -> None:
-        """Wait until nothing is left of any socket."""
-        kept = ("hubs", "viewers", "tasks", "connections")
-        eventually(lambda: [self.holds()[name] for name in kept] == [0, 0, 0, 0], "everything is let go", WAIT_S)
-
-
-@pytest.fixture(scope="module")
-def stack(workshop: Workshop) -> Iterator[Stack]:
-    """Redis and a database; the web processes are these tests' own."""
-    with Stack(workshop, "sqlite", webs=0, workers=0) as made:
-        yield made.start()
-
-
-@pytest.fixture(scope="module", params=["daphne", "uvicorn"])
-def web(stack: Stack, request: pytest.FixtureRequest) -> Iterator[Web]:
-    made = Web(stack, request.param)
-    made.start()
-    yield made
-    made.end()
-
-
-@pytest.fixture
-def ada(stack: Stack) -> Person:
-    return stack.person("ada")
-
-
-@pytest.fixture(autouse=True)
-def _nothing_stays(request: pytest.FixtureRequest) -> Iterator[None]:
-    yield
-    if "web" in request.fixturenames:
-        request.getfixturevalue("web").lets_go()
-
-
-def fill(stack: Stack, session_id: str, count: int) -> None:
-    """Lengthen a log by events of 10 kB each, of which nobody is told."""
-    stack.ask(
-        "(row := ChatSession.objects.get(pk=session_id)) and Event.objects.bulk_create(["
-        "Event(session_id=row.pk, seq=row.last_seq + n, type='session.updated', at=row.updated_at,"
-        " data={**row.as_data(), 'last_seq': row.last_seq + n, 'metadata': {'filling': 'x' * 10000}})"
-        " for n in range(1, count + 1)])"
-        " and ChatSession.objects.filter(pk=session_id).update(last_seq=row.last_seq + count)",
-        session_id=session_id,
-        count=count,
-    )
 
 
 @asynccontextmanager
@@ -140,10 +56,6 @@ async def frames_until(connection: ClientConnection, holds: Callable[[dict[str, 
         frames.append(frame)
         if holds(frame):
             return frames
-
-
-async def in_thread(call: Callable[..., Any], *args: Any) -> Any:
-    return await asyncio.to_thread(call, *args)
 
 
 # --- slow clients -----------------------------------------------------------------------------------------------------
@@ -306,86 +218,3 @@ async def test_a_server_that_goes_down_says_so(stack: Stack, ada: Person, server
             await client.close_http()
     finally:
         web.end()
-
-
-# --- what is private to Twisted and to uvicorn ------------------------------------------------------------------------
-
-
-class Reactor:
-    def addWriter(self, descriptor: object) -> None:  # noqa: N802 - Twisted's name
-        pass
-
-
-def test_twisted_still_has_what_the_backlog_is_read_from() -> None:
-    """Where they are renamed, a slow client is bounded by what it says and no longer by what it reads."""
-    transport = FileDescriptor(Reactor())  # type: ignore[arg-type]
-    transport.connected = 1
-    assert all(hasattr(transport, name) for name in servers.BACKLOG)
-    assert servers._backlog(transport) == 0
-    transport.write(b"x" * 1000)
-    assert servers._backlog(transport) == 1000
-    transport.writeSomeData = lambda data: 300  # type: ignore[method-assign, assignment]
-    transport.doWrite()
-    assert servers._backlog(transport) == 700
-    transport.write(b"x" * 10)
-    assert servers._backlog(transport) == 710
-    assert servers._backlog(None) == 0
-
-
-async def scope_of(send: Callable[..., Awaitable[None]], **scope: Any) -> tuple[dict[str, Any], Any, Any]:
-    seen: list[Any] = []
-
-    async def inner(scope: dict[str, Any], receive: Any, send: Any) -> None:
-        seen.extend((scope, receive, send))
-
-    async def receive() -> dict[str, Any]:
-        return {"type": "websocket.receive", "text": ""}
-
-    await servers.aware(inner)({"type": "websocket", **scope}, receive, send)
-    return seen[0], seen[1], seen[2]
-
-
-async def test_where_a_transport_hides_its_backlog_what_left_since_the_client_spoke_is_bounded() -> None:
-    from functools import partial
-
-    class Hidden:
-        transport = object()  # TLS, or another Twisted
-
-    async def reply(daphnes: Hidden, message: dict[str, Any]) -> None:
-        pass
-
-    scope, receive, send = await scope_of(partial(reply, Hidden()))
-    for _ in range(9):
-        await asyncio.wait_for(scope["chat.drained"](), 1)
-        await send({"type": "websocket.send", "text": "x" * 1024 * 1024})
-    waiting = asyncio.ensure_future(scope["chat.drained"]())
-    await asyncio.sleep(0.01)
-    assert not waiting.done()
-    await receive()
-    await asyncio.wait_for(waiting, 1)
-    await asyncio.wait_for(scope["chat.drained"](), 1)
-
-
-def test_uvicorn_still_has_what_texts_are_written_past() -> None:
-    """Where they are renamed, each frame goes through all its layers, and takes a system call of its own."""
-    config = Config(app=lambda *_: None, ws="websockets-sansio")
-    config.load()
-    socket = WebSocketsSansIOProtocol(config, ServerState(), {}, asyncio.new_event_loop())
-    assert all(hasattr(socket, name) for name in servers.UVICORNS)
-
-
-async def test_a_server_that_makes_senders_wait_is_left_alone() -> None:
-    async def send(message: dict[str, Any]) -> None:
-        pass
-
-    scope, _, inner_send = await scope_of(send)
-    assert inner_send is send
-    await asyncio.wait_for(scope["chat.drained"](), 1)
-    scope, _, _ = await scope_of(send, type="http")
-    assert "chat.drained" not in scope
-
-
-def test_a_process_without_a_reactor_watches_no_shutdown() -> None:
-    code = "import sys; from chat import servers; servers.watch_shutdown(); print('twisted' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=60)
-    assert done.stdout.strip() == "False"

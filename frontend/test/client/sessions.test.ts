@@ -1,0 +1,59 @@
+import { describe, expect, it, vi } from "vitest";
+import type { Frame } from "../../src/client/wire";
+import { blank, client, opened, server, SESSION } from "./chatting";
+import { listOf } from "./server";
+
+describe("the list", () => {
+  const row = (id: string, title: string) => ({ ...blank(), session_id: id, title, last_seq: 3 });
+
+  it("follows its newest sessions, and shows what changes elsewhere", async () => {
+    server.pages["GET /api/sessions/"] = { results: [row("a", "A"), row("b", "B")], next: null, previous: null };
+    const chat = await opened();
+    await vi.advanceTimersByTimeAsync(500);
+    const watched = server.socket.heard("session.subscribe").map((command) => command.data["session_id"]);
+    expect(watched).toEqual([SESSION, "a", "b"]);
+    const event = (id: string, type: string, seq: number, data: object): Frame => ({
+      type, session_id: id, run_id: null, seq, at: "2026-01-01T00:00:00.000000Z", data: data as Frame["data"],
+    });
+    server.socket.tell(event("b", "session.updated", 4, row("b", "Better")));
+    expect(chat.sessions.state.rows.map((one) => one.title)).toContain("Better");
+    server.socket.tell(event("b", "message.created", 5, { role: "user" }));
+    expect(chat.sessions.state.rows[0]?.session_id).toBe("b");
+    server.socket.tell(event("a", "session.deleted", 4, row("a", "A")));
+    expect(chat.sessions.row("a")).toBeUndefined();
+  });
+
+  it("keeps all that was read when it looks again: what new sessions push off its first page, too", async () => {
+    let rows = Array.from({ length: 100 }, (_, index) => row(`s${index}`, `S${index}`));
+    server.pages["GET /api/sessions/"] = listOf("/api/sessions/", () => rows);
+    const { sessions } = client();
+    const listed = () => sessions.state.rows.map((one) => one.session_id);
+    const ids = () => rows.map((one) => one.session_id);
+    await sessions.refresh();
+    await sessions.more();
+    expect(listed()).toEqual(ids().slice(0, 80));
+    rows = [row("new-2", ""), row("new-1", ""), ...rows];
+    await sessions.refresh();
+    expect(listed()).toEqual(ids().slice(0, 82));
+    const moved = { ...rows[60]!, last_seq: 9 };
+    rows = [moved, ...rows.filter((one) => one.session_id !== moved.session_id && one.session_id !== "s20")];
+    await sessions.refresh();
+    expect(listed(), "one moved up, one was deleted").toEqual(ids().slice(0, 81));
+    await sessions.more();
+    expect(listed().length).toBe(101);
+    rows = [...Array.from({ length: 40 }, (_, index) => row(`newer-${index}`, "")), ...rows];
+    await sessions.refresh();
+    expect(listed(), "a whole page is new").toEqual(ids());
+  });
+
+  it("counts the questions that wait, and forgets those that are settled", async () => {
+    const chat = await opened();
+    const ask = { interrupt_id: "i", session_id: "a", status: "open", created_at: "2026" };
+    const event = { type: "interrupt.opened", session_id: "a", seq: 4, data: ask };
+    server.socket.tell(event);
+    expect(chat.inbox.rows.length).toBe(1);
+    server.socket.tell({ ...event, type: "interrupt.resolved", seq: 5, data: { ...ask, status: "resolved" } });
+    server.socket.tell(event);
+    expect(chat.inbox.rows.length).toBe(0);
+  });
+});
