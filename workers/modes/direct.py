@@ -8,19 +8,18 @@ from workers.modes.base import Answered, Cleared, Delta, ReasoningDelta, Work, W
 
 async def direct(work: Work) -> Working:
     """Yield the model's answer. Raises: LLMError."""
-    text: list[str] = []
-    reasoning: list[str] = []
+    text = reasoning = ""  # joined at once: a list of its tokens would be ten times as large
     work.check()
     async with aclosing(work.llm.stream(work.prompt)) as pieces:
         async for piece in pieces:
             work.check()
             if isinstance(piece, Text):
-                text.append(piece.text)
+                text += piece.text
                 yield Delta(piece.text)
             elif isinstance(piece, Reasoning):
-                reasoning.append(piece.text)
+                reasoning += piece.text
                 yield ReasoningDelta(piece.text)
             elif isinstance(piece, Void):
-                text, reasoning = [], []
+                text = reasoning = ""
                 yield Cleared()
-    yield Answered("".join(text), "".join(reasoning))
+    yield Answered(text, reasoning)

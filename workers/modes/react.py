@@ -36,28 +36,26 @@ async def react(work: Work) -> Working:
         may_act = bool(tools) and work.may_act()
         if tools and not may_act:
             prompt = replace(prompt, may_call=False, instructions=f"{prompt.instructions}\n\n{LAST}")
-        text: list[str] = []
-        reasoning: list[str] = []
+        said = reasoning = ""
         calls: list[ToolCall] = []
         async with aclosing(work.llm.stream(prompt)) as pieces:
             async for piece in pieces:
                 work.check()
                 if isinstance(piece, Text):
-                    text.append(piece.text)
+                    said += piece.text
                     yield Delta(piece.text)
                 elif isinstance(piece, Reasoning):
-                    reasoning.append(piece.text)
+                    reasoning += piece.text
                     yield ReasoningDelta(piece.text)
                 elif isinstance(piece, ToolCall):
                     calls.append(piece)
                 elif isinstance(piece, Void):
-                    text, reasoning, calls = [], [], []
+                    said, reasoning, calls = "", "", []
                     yield Cleared()
-        said = "".join(text)
         if not calls or not may_act:
             if not said.strip():
                 raise empty_answer()  # it asked for tools that it was not offered
-            yield Answered(said, "".join(reasoning))
+            yield Answered(said, reasoning)
             return
         lines = yield Acts(said, tuple(calls))
         assert lines is not None, "whoever takes calls says what came of them"
