@@ -14,8 +14,6 @@ from contextlib import suppress
 from typing import Any
 from uuid import uuid4
 
-from channels_redis.pubsub import RedisPubSubChannelLayer, RedisPubSubLoopLayer
-from channels_redis.utils import _wrap_close, create_pool, decode_hosts
 from redis import asyncio as aioredis
 from redis.asyncio.connection import Connection
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -23,6 +21,11 @@ from redis.exceptions import RedisError
 from structlog.contextvars import clear_contextvars
 
 from chat import metrics
+from chat.without import without
+
+with without("cryptography.fernet"):  # 7 MB, to encrypt messages, which no setting here asks for
+    from channels_redis.pubsub import RedisPubSubChannelLayer, RedisPubSubLoopLayer
+    from channels_redis.utils import _wrap_close, create_pool, decode_hosts
 
 log = logging.getLogger(__name__)
 

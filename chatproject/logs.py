@@ -14,10 +14,14 @@ import traceback
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import structlog
 from django.core.exceptions import ImproperlyConfigured
-from structlog.stdlib import ProcessorFormatter
-from structlog.typing import EventDict, Processor
+
+from chat.without import without
+
+with without("rich", "twisted"):  # up to 6 MB, for colours in tracebacks and a log of Twisted
+    import structlog
+    from structlog.stdlib import ProcessorFormatter
+    from structlog.typing import EventDict, Processor
 
 part = "manage"  # which part of a server this process is: web, worker, beat
 

@@ -148,9 +148,7 @@ class Stack:
         return Web(name, self.folder / f"{name}.log", self.env | env, self.server)
 
     def _worker(self, name: str, **env: str) -> Process:
-        command = [sys.executable, "-m", "celery", "--quiet", "-A", "chatproject", "worker", "--pool", "threads"]
-        command += ["--concurrency", "32", "-Q", "runs,jobs", "--without-gossip", "--without-mingle", "-l", "INFO"]
-        command += ["-n", f"{name}@%h"]
+        command = [sys.executable, "-m", "chatproject.worker", "--concurrency", "32", "--hostname", f"{name}@%h"]
         log = self.folder / f"{name}.log"
         return Process(name, command, log, env=self.env | env, ready=lambda process: " ready." in process.text())
 

@@ -22,8 +22,6 @@ READY_S = 90.0
 DRAIN_S, BEAT_STOP_S, REDIS_STOP_S = 5.5, 1.0, 1.0
 
 PYTHON = [sys.executable, "-m"]
-CELERY = [*PYTHON, "celery", "--quiet", "--app", "chatproject"]
-WORKER_OPTIONS = ["--pool", "threads", "--queues", "runs,jobs", "--without-gossip", "--without-mingle"]
 
 
 class Stopped(Exception):
@@ -59,10 +57,10 @@ class Supervisor:
         self._add("web", [*PYTHON, "daphne", "-v", "0", "-b", host, "-p", port, "chatproject.asgi:application"])
         if "CHAT_METRICS_PORT" not in self._environ:
             self._environ["CHAT_METRICS_PORT"] = str(redis.free_port())
-        self._add("worker", [*CELERY, "worker", *WORKER_OPTIONS])
+        self._add("worker", [*PYTHON, "chatproject.worker"])
         self._await_ready()
         # Nobody waits for beat, and until now it would have competed for the processor.
-        self._add("beat", [*CELERY, "beat", "--pidfile="])
+        self._add("beat", [*PYTHON, "celery", "--quiet", "--app", "chatproject", "beat", "--pidfile="])
         names = ("PORT", "REDIS_URL", "DATABASE_URL", "CHAT_ENV", "CHAT_METRICS_PORT")
         write_whole(self._plan.run / "env", "".join(f"{name}={self._environ[name]}\n" for name in names))
 

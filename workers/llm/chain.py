@@ -117,7 +117,7 @@ class Chain:
     async def _once(self, prompt: Prompt) -> AsyncGenerator[Piece, None]:
         """Yield what one call to one model says, and account for it however it ends."""
         name = self.name
-        said: list[str] = []
+        said = ""
         spent: Spent | None = None
         is_answer = False
         # The first model of a provider loads its packages: beside the loop, on which others are answered too.
@@ -126,13 +126,13 @@ class Chain:
             async with aclosing(llm.stream(prompt)) as pieces:
                 async for piece in pieces:
                     if isinstance(piece, Text | Reasoning):
-                        said.append(piece.text)
+                        said += piece.text
                         is_answer = is_answer or (isinstance(piece, Text) and not piece.text.isspace())
                     elif isinstance(piece, Spent):
                         spent = piece
                         continue
                     elif isinstance(piece, ToolCall):
-                        said.append(piece.args_json)
+                        said += piece.args_json
                         is_answer = True
                     yield piece
             if not is_answer:
@@ -140,7 +140,7 @@ class Chain:
         finally:
             # A call that broke off told no usage. What had not begun to answer is taken to have cost nothing.
             if spent is None and said:
-                spent = Spent(estimate_prompt(prompt), estimate_tokens("".join(said)))
+                spent = Spent(estimate_prompt(prompt), estimate_tokens(said))
             self._on_call(Call(name, spent or Spent(0, 0)))
 
 

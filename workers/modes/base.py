@@ -30,31 +30,22 @@ class Turn:
     """What the LLM said and asked for in one turn so far, put together from its pieces."""
 
     def __init__(self) -> None:
-        self._text: list[str] = []
-        self._reasoning: list[str] = []
+        self.text = self.reasoning = ""  # joined at once: a list of its tokens would be ten times as large
         self.calls: list[ToolCall] = []
-
-    @property
-    def text(self) -> str:
-        return "".join(self._text)
-
-    @property
-    def reasoning(self) -> str:
-        return "".join(self._reasoning)
 
     def take(self, piece: Piece) -> Delta | ReasoningDelta | Cleared | None:
         """Add a piece, and give what is to be shown of it."""
         if isinstance(piece, Text):
-            self._text.append(piece.text)
+            self.text += piece.text
             return Delta(piece.text)
         if isinstance(piece, Reasoning):
-            self._reasoning.append(piece.text)
+            self.reasoning += piece.text
             return ReasoningDelta(piece.text)
         if isinstance(piece, ToolCall):
             self.calls.append(piece)
         elif isinstance(piece, Void):
-            for said in (self._text, self._reasoning, self.calls):
-                said.clear()
+            self.text = self.reasoning = ""
+            self.calls.clear()
             return Cleared()
         return None
 

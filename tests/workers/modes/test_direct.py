@@ -1,11 +1,14 @@
 """The direct mode: one call, and nothing of a void try left on the screen."""
 
 import asyncio
+import tracemalloc
+from collections.abc import AsyncGenerator
 
 import pytest
 
 from tests.workers.scripted import ScriptedLLM, asking, keep
-from workers.llm.base import LLM, LLMError, Reasoning, Spent, Stopped, Text, Void
+from workers.llm.base import LLM, LLMError, Piece, Prompt, Reasoning, Spent, Stopped, Text, Void
+from workers.llm.chain import Chain
 from workers.modes import MODES, open_mode
 from workers.modes.base import Answered, Cleared, Delta, ReasoningDelta, Work, Yield
 from workers.modes.direct import direct
@@ -71,6 +74,37 @@ async def test_ending_the_mode_closes_the_model(how: str) -> None:
         with pytest.raises(asyncio.CancelledError):
             await reading
     assert llm.closed == 1
+
+
+class Endless:
+    """Says numbered words, and keeps none."""
+
+    name = "demo"
+
+    async def stream(self, prompt: Prompt) -> AsyncGenerator[Piece, None]:
+        number = 0
+        while True:
+            yield Text(f" w{(number := number + 1)}")
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_a_long_answer_is_held_as_texts_and_not_as_tokens(mode: str) -> None:
+    """Of 400 answers at once, the tokens of one minute would fill 70 MB."""
+    work = open_mode(mode)(Work(asking("?"), Chain(["demo"], lambda _: Endless()), lambda: None))
+    await anext(work)
+    said = 0
+    tracemalloc.start()
+    try:
+        async for one in work:
+            assert isinstance(one, Delta)
+            said += len(one.text)
+            if said > 50_000:
+                break
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < 4 * said, f"{held / said:.1f} bytes a character"
+    await work.aclose()
 
 
 def test_the_mode_is_found_by_its_name_and_no_other() -> None:

@@ -1,0 +1,86 @@
+"""The program that every worker is: it works, ends and starts anew as Celery's own does, and holds less."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import signal
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from tests.conftest import LONG, NewStack
+from tests.processes import ROOT, Process, eventually
+from tests.stack import Stack
+
+COMMAND = [sys.executable, "-m", "chatproject.worker"]
+CELERYS = [sys.executable, "-m", "celery", "--quiet", "--app", "chatproject", "worker", "--pool", "threads"]
+CELERYS += ["--queues", "runs,jobs", "--without-gossip", "--without-mingle"]
+
+
+def worker(stack: Stack, name: str, command: list[str]) -> Process:
+    told = [*command, "--hostname", f"{name}@%h"]
+    ready = f"{name}@{socket.gethostname()} ready."
+    return Process(name, told, stack.folder / f"{name}.log", env=stack.env, ready=lambda one: ready in one.text())
+
+
+@pytest.mark.enough_on("postgres")
+async def test_told_to_stop_it_hands_back_what_it_writes_and_has_loaded_little(new_stack: NewStack) -> None:
+    stack = new_stack(env={"CHAT_LLM": LONG, "PYTHONPROFILEIMPORTTIME": "1"})
+    [writing] = stack.workers
+    async with stack.client(stack.person("ada")) as client:
+        session_id = await client.new_session()
+        fold = await client.subscribe(session_id)
+        run_id = await client.say(session_id, "Go on")
+        await client.until(lambda: fold.drafts, "the answer has begun")
+        writing.terminate()
+        assert await asyncio.to_thread(writing.wait, 10) == 0
+    found = stack.ask("Run.objects.values_list('status', 'attempt', 'crashes').get(pk=run_id)", run_id=run_id)
+    assert found == ["queued", 2, 0]
+    loaded = set(re.findall(r"import time: .+\| +(\S+)$", writing.text(), re.M))
+    assert {"celery.worker.worker", "workers.modes.direct", "channels_redis.serializers"} <= loaded
+    # Parts of them, because what was looked for in vain is listed too.
+    assert loaded & {"prompt_toolkit.completion", "cryptography.hazmat", "rich.console", "twisted.logger"} == set()
+
+
+@pytest.mark.enough_on("sqlite")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT])
+def test_it_ends_as_celerys_own_program_does(new_stack: NewStack, number: int) -> None:
+    stack = new_stack(webs=0, workers=0)
+    both = [worker(stack, "ours", COMMAND), worker(stack, "celerys", CELERYS)]
+    try:
+        for one in both:
+            one.spawn()
+        for one in both:
+            one.wait_ready()
+            one.signal(number)
+        ours, celerys = (one.wait() for one in both)
+        said = [re.findall(r"worker: (\w+ shutdown)", one.text()) for one in both]
+    finally:
+        for one in both:
+            one.end()
+    assert ours == celerys
+    assert said[0] == said[1] != []
+
+
+@pytest.mark.enough_on("sqlite")
+def test_at_a_hangup_it_starts_anew_with_the_same_options(new_stack: NewStack) -> None:
+    stack = new_stack(webs=0, workers=0)
+    one = worker(stack, "anew", COMMAND)
+    try:
+        one.start().signal(signal.SIGHUP)
+        ready = f"anew@{socket.gethostname()} ready."
+        eventually(lambda: one.text().count(ready) == 2, "it is ready again")
+        assert one.alive
+    finally:
+        one.end()
+
+
+@pytest.mark.parametrize("words", [["--quees", "runs"], ["--host", "w1"], ["runs"], ["--concurrency", "many"]])
+def test_it_refuses_what_it_does_not_know(words: list[str]) -> None:
+    done = subprocess.run([*COMMAND, *words], cwd=ROOT, check=False, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert words[0] in done.stderr
+    assert "Traceback" not in done.stderr
