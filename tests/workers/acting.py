@@ -13,7 +13,10 @@ from chat.database import reading, writing
 from chat.models import Agent, Interrupt, Run, ToolCall
 from chat.protocol.commands import Answer, Approved, Chosen, Refused, Told
 from tests.inside import Talk
+from tests.workers.process import LedLLM, begun
 from workers import runner
+from workers.llm.base import Returned
+from workers.runtime import Runtime
 from workers.tools import Tool, ToolContext, load_tools, tool
 
 AGENT = "doer"
@@ -96,3 +99,20 @@ def text(said: str) -> Told:
 
 def choice(chosen: str) -> Chosen:
     return Chosen(choice=chosen)
+
+
+async def start(talk: Talk, runtime: Runtime, content: str = "Please do it.") -> Run:
+    await writing(talk.post, content, agent=AGENT)
+    return (await begun(runtime, talk)).run
+
+
+async def resumed(talk: Talk, runtime: Runtime) -> None:
+    await runtime.look_at(talk.pk)  # it may be over at once
+
+
+async def types(talk: Talk, run: Run) -> list[str]:
+    return [event.type for event in await reading(talk.log) if event.run_id == run.pk]
+
+
+def results(llm: LedLLM, prompt: int = -1) -> list[tuple[str, bool]]:
+    return [(line.text, line.is_error) for line in llm.prompts[prompt].talk if isinstance(line, Returned)]

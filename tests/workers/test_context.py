@@ -1,4 +1,4 @@
-"""What the LLM reads: the talk in the order of its answers, as much of it as fits, and a summary of the rest."""
+"""What the LLM reads: the talk in the order of its answers, and as much of it as fits."""
 
 from __future__ import annotations
 
@@ -6,34 +6,14 @@ from typing import Any
 
 import pytest
 
-from chat.actions import attempts, messages, runs, sessions, summaries
-from chat.models import Agent, ChatSession, Message, Run
-from chat.protocol.commands import SessionChange
+from chat.actions import attempts, messages, runs, summaries
+from chat.models import Agent, Message, Run
 from tests.inside import Talk, new_talk
 from tests.threads import Threads
+from tests.workers.talk_as_read import cost, fails, finish, told_to
 from workers import context
-from workers.context import LEFT_OUT, LINE_TOKENS, build_context, fit_results, to_summarise
+from workers.context import LEFT_OUT, LINE_TOKENS, build_context, fit_results
 from workers.llm.base import SUMMARY_HEADING, Called, Line, Returned, Said, ToolCall, estimate_tokens
-
-
-def told_to(run: Run) -> list[str]:
-    """The talk that a run's LLM reads, as `u: question` and `a: answer`."""
-    return [f"{line.role[0]}: {line.text}" for line in build_context(run).prompt.talk]
-
-
-def fails(run: Run, partial: str = "") -> Run:
-    error = {"code": "llm_timeout", "message": "The language model took too long.", "temporary": True}
-    return attempts.fail_run(run, error, partial, attempts.Spending())
-
-
-def finish(run: Run, text: str) -> None:
-    attempts.finish_run(run, text, attempts.Spending())
-
-
-def summary_of(talk: Talk) -> tuple[list[str], int]:
-    said, up_to = to_summarise(ChatSession.objects.get(pk=talk.pk))
-    return [line.text for line in said], up_to
-
 
 # --- order ------------------------------------------------------------------------------------------------------------
 
@@ -153,10 +133,6 @@ def test_what_came_with_a_message_is_read_with_it(talk: Talk) -> None:
 # --- how much ---------------------------------------------------------------------------------------------------------
 
 
-def cost(*texts: str) -> int:
-    return sum(estimate_tokens(text) + LINE_TOKENS for text in texts)
-
-
 def test_the_newest_that_fits_is_read_and_the_question_always(talk: Talk, settings: Any) -> None:
     Agent.objects.filter(name="assistant").update(instructions="")
     for number in range(6):
@@ -203,104 +179,6 @@ def test_a_very_long_talk_is_read_as_far_back_as_it_counts(talk: Talk, monkeypat
     for number in range(4):
         talk.answer(f"Question {number}?", f"Answer {number}!")
     assert told_to(talk.start("And?")) == ["a: Answer 2!", "u: Question 3?", "a: Answer 3!", "u: And?"]
-
-
-# --- the summary ------------------------------------------------------------------------------------------------------
-
-
-def test_a_summary_stands_in_the_instructions_for_what_it_covers(talk: Talk) -> None:
-    Agent.objects.filter(name="assistant").update(instructions="Be brief.")
-    talk.answer("One?", "One!")
-    up_to = talk.last_seq
-    talk.answer("Two?", "Two!")
-    assert summaries.store_summary(talk.pk, 0, "- One was asked.", up_to)
-    run = talk.start("Three?")
-    assert build_context(run).prompt.instructions == f"Be brief.\n\n{SUMMARY_HEADING}\n- One was asked.\n"
-    assert told_to(run) == ["u: Two?", "a: Two!", "u: Three?"]
-
-
-def test_a_question_that_the_summary_covers_can_be_asked_again(talk: Talk) -> None:
-    old = fails(talk.start("One?"))
-    summaries.store_summary(talk.pk, 0, "- One was asked.", talk.last_seq)
-    runs.retry_run(talk.ada, old.pk)
-    assert told_to(talk.claim()) == ["u: One?"]
-
-
-def test_of_two_summaries_at_once_the_slower_is_dropped(talk: Talk) -> None:
-    before = talk.last_seq
-    assert summaries.store_summary(talk.pk, 0, "first", 2)
-    assert not summaries.store_summary(talk.pk, 0, "second", 1)
-    session = ChatSession.objects.get(pk=talk.pk)
-    assert (session.summary, session.summary_seq, session.last_seq) == ("first", 2, before)
-
-
-def test_an_agent_may_read_more_or_less_of_the_talk_than_others(talk: Talk, settings: Any) -> None:
-    settings.CHAT_CONTEXT_TOKENS = 10
-    for number in range(5):
-        talk.answer(f"Question {number}? " * 100, "Yes.")
-    run = talk.start("And?")
-    assert told_to(run) == ["u: And?"]
-    run.agent.context = {"tokens": 700 + estimate_tokens(run.agent.instructions)}
-    assert len(told_to(run)) == 6, "two questions and three answers fit"
-    assert build_context(run).is_crowded
-    session = ChatSession.objects.select_related("agent").get(pk=talk.pk)
-    session.agent.context = {"tokens": 1000}
-    assert len(to_summarise(session)[0]) < len(summary_of(talk)[0])
-
-
-def test_an_agent_may_read_the_talk_alone_and_no_summary_of_it(talk: Talk, settings: Any) -> None:
-    talk.answer("One?", "One!")
-    summaries.store_summary(talk.pk, 0, "- One was asked", talk.last_seq)
-    run = talk.start("Two?")
-    assert told_to(run) == ["u: Two?"] and SUMMARY_HEADING in build_context(run).prompt.instructions
-    run.agent.context = {"summary": False}
-    settings.CHAT_CONTEXT_TOKENS = 16 + estimate_tokens(run.agent.instructions)
-    context = build_context(run)
-    assert told_to(run) == ["u: One?", "a: One!", "u: Two?"]
-    assert SUMMARY_HEADING not in context.prompt.instructions and not context.is_crowded
-
-
-def test_a_summary_and_a_change_of_the_session_at_once_lose_neither(talk: Talk) -> None:
-    seen = ChatSession.objects.get(pk=talk.pk)
-    summaries.store_summary(talk.pk, 0, "kept", 2)
-    sessions.update_session(talk.ada, seen.pk, SessionChange(title="New"))
-    session = ChatSession.objects.get(pk=talk.pk)
-    assert (session.summary, session.title) == ("kept", "New")
-
-
-def test_what_is_old_is_summarised_and_the_newest_half_is_not(talk: Talk, settings: Any) -> None:
-    settings.CHAT_CONTEXT_TOKENS = 2 * cost("Question 3?", "Answer 3!")
-    for number in range(4):
-        talk.answer(f"Question {number}?", f"Answer {number}!")
-    said, up_to = summary_of(talk)
-    assert said == [text for number in range(3) for text in (f"Question {number}?", f"Answer {number}!")]
-    assert up_to == Message.objects.get(content="Answer 2!").seq
-    summaries.store_summary(talk.pk, 0, "- Much was asked.", up_to)
-    assert summary_of(talk) == ([], up_to), "nothing is left to do"
-
-
-def test_nothing_is_summarised_while_all_of_it_fits(talk: Talk) -> None:
-    talk.answer()
-    assert summary_of(talk) == ([], 0)
-
-
-def test_a_summary_stops_before_what_still_waits_for_its_answer(talk: Talk, settings: Any) -> None:
-    settings.CHAT_CONTEXT_TOKENS = 20
-    first = talk.start("One?")
-    talk.queue("Two?")
-    talk.queue("Three?")
-    finish(first, "One! " * 10)
-    said, up_to = summary_of(talk)
-    assert said == ["One?"]
-    assert up_to == Message.objects.get(content="One?").seq
-
-
-def test_a_summary_holds_no_half_answers_and_no_notices(talk: Talk, settings: Any) -> None:
-    settings.CHAT_CONTEXT_TOKENS = 20
-    fails(talk.start("One?"), "On")
-    talk.answer("Two?", "Two! " * 20)
-    said, _ = summary_of(talk)
-    assert said == ["One?", "Two?", ("Two! " * 20)]
 
 
 # --- one state --------------------------------------------------------------------------------------------------------

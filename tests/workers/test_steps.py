@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from chat import stream
-from chat.database import reading, writing
-from chat.models import Message, Run
+from chat.database import reading
+from chat.models import Message
 from tests.inside import Talk, told
-from tests.workers.acting import AGENT, Deeds, calls, deeds, statuses
-from tests.workers.process import LedLLM, begun, over, until, until_row
+from tests.workers.acting import Deeds, calls, deeds, results, start, statuses, types
+from tests.workers.process import LedLLM, over, until, until_row
 from workers.context import LEFT_OUT
 from workers.llm.base import Called, Returned, Said, Spent
 from workers.runtime import Runtime
@@ -21,23 +21,6 @@ from workers.steps import CALLS_MAX
 from workers.tools import ToolError
 
 __all__ = ["deeds"]
-
-
-async def start(talk: Talk, runtime: Runtime, content: str = "Please do it.") -> Run:
-    await writing(talk.post, content, agent=AGENT)
-    return (await begun(runtime, talk)).run
-
-
-async def resumed(talk: Talk, runtime: Runtime) -> None:
-    await runtime.look_at(talk.pk)  # it may be over at once
-
-
-async def types(talk: Talk, run: Run) -> list[str]:
-    return [event.type for event in await reading(talk.log) if event.run_id == run.pk]
-
-
-def results(llm: LedLLM, prompt: int = -1) -> list[tuple[str, bool]]:
-    return [(line.text, line.is_error) for line in llm.prompts[prompt].talk if isinstance(line, Returned)]
 
 
 # --- a loop -----------------------------------------------------------------------------------------------------------

@@ -11,9 +11,22 @@ import pytest
 from chat.database import reading, writing
 from chat.models import Message, ToolCall
 from tests.inside import Talk
-from tests.workers.acting import Deeds, answer, calls, choice, deeds, no, questions, statuses, text, yes
+from tests.workers.acting import (
+    Deeds,
+    answer,
+    calls,
+    choice,
+    deeds,
+    no,
+    questions,
+    results,
+    resumed,
+    start,
+    statuses,
+    text,
+    yes,
+)
 from tests.workers.process import LedLLM, over, until, until_row
-from tests.workers.test_steps import results, resumed, start
 from workers import runner
 from workers.llm.base import Called, LLMError, Returned, Spent
 from workers.runtime import Runtime
