@@ -14,6 +14,7 @@ else, run on the loop itself (`writing_briefly`). They wait for nobody there.
 
 import asyncio
 import contextvars
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -34,6 +35,7 @@ THREADS = 8
 WAITING_MAX = 1000  # calls that may wait for a thread before new ones are refused
 ANSWER_S = 5.0  # how long somebody waits for the database before they are told that it does not answer
 PATIENT_S = 30.0  # the same where a long time may be honest work: a page of the admin, a password
+SOON_S, GLANCE_S = 0.001, 0.0001  # how long a loop waits for its turn to write to SQLite, and how often it looks
 LOCK_MS = 5_000  # how long a statement of a process that hurries waits for a lock
 
 
@@ -154,8 +156,9 @@ class Here:
         self._waiting += 1
         try:
             async with asyncio.timeout(ANSWER_S if Pool.hurries else None) as bound, self._line:
-                while not self._connection.try_enter():  # noqa: ASYNC110 - other processes hold it
-                    await asyncio.sleep(AGAIN_S)
+                if not self._enters_soon():
+                    while not self._connection.try_enter():  # noqa: ASYNC110 - other processes hold it
+                        await asyncio.sleep(AGAIN_S)
                 with off_the_loop(), self._connection.at_once():
                     return _tidily(call, only_reads=False)
         except TimeoutError:
@@ -164,6 +167,14 @@ class Here:
             raise Unavailable("The database does not answer.") from None
         finally:
             self._waiting -= 1
+
+    def _enters_soon(self) -> bool:
+        """Wait in the loop's own time for as long as an action of another process takes: to come back takes longer."""
+        for _ in range(round(SOON_S / GLANCE_S)):
+            if self._connection.try_enter():
+                return True
+            time.sleep(GLANCE_S)
+        return False
 
     @property
     def is_free(self) -> bool:

@@ -63,7 +63,8 @@ class Outbox:
                 if self._thread is None:
                     self._thread = threading.Thread(target=self._work, name="outbox", daemon=True)
                     self._thread.start()
-        self._wake.set()
+        if not self._wake.is_set():  # to wake a thread takes longer than all the rest, and a commit puts several
+            self._wake.set()
 
     def tell(self, group: str, *messages: bytes) -> None:
         """Publish to whoever listens to a group."""

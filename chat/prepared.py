@@ -6,8 +6,9 @@ ones are still written in Django's words, with `Given` where a value belongs, bu
 The models' fields and constraints hold as ever; what is passed by are signals, and what `save()` looks up.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import re
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Generic, TypeVar, cast
@@ -56,10 +57,10 @@ class Asked(Generic[T]):
         assert self._count is not None, "not run yet"
         return self._count
 
-    def take(self, cursor: Any) -> None:
+    def take(self, rows: list[Any], count: int) -> None:
         if self.read is not None:
-            self._rows = self.read(cursor.fetchall())
-        self._count = cursor.rowcount
+            self._rows = self.read(rows)
+        self._count = count
 
 
 @dataclass(slots=True)
@@ -128,23 +129,34 @@ def _insertion(model: type[Model], rows: int, ignore_conflicts: bool, vendor: st
 
 
 def together(*asked: Asked[Any]) -> None:
-    """Run statements, in their order. Raises what the first that fails raises; none after it is run."""
+    """Run statements, in their order. Raises what the first that fails raises; none after it is run.
+
+    As Django's cursors do, without their layers, in which half of the time goes.
+    """
     here = _here()
-    if here.vendor == "postgresql":
-        _pipelined(here, asked)
-        return
     if here.execute_wrappers or here.queries_logged:
         with here.cursor() as cursor:
             for one in asked:
                 cursor.execute(one.sql, one.values)
-                one.take(cursor)
+                one.take(cursor.fetchall() if one.read else [], cursor.rowcount)
         return
-    # As that does, without the layers in which half of the time goes.
+    here.close_if_health_check_failed()
     here.ensure_connection()
     here.validate_no_broken_transaction()
     with here.wrap_database_errors:
-        for one in asked:
-            one.take(here.connection.execute(_with_question_marks(one.sql), one.values))
+        if here.vendor == "postgresql":
+            for one, found in zip(asked, _pipelined(here.connection, asked), strict=True):
+                one.take(*found)
+        else:
+            for one in asked:
+                cursor = here.connection.execute(_with_question_marks(one.sql), one.values)
+                one.take(cursor.fetchall() if one.read else [], cursor.rowcount)
+
+
+def _pipelined(connection: Any, asked: Sequence[Asked[Any]]) -> Any:
+    from chat import pipelined  # psycopg, which SQLite does not need
+
+    return pipelined.run(connection, [(one.sql, one.values) for one in asked])
 
 
 @cache
@@ -153,42 +165,22 @@ def _with_question_marks(sql: str) -> str:
     return str(FORMAT_QMARK_REGEX.sub("?", sql).replace("%%", "%"))
 
 
+_threads = threading.local()
+
+
 def _here() -> Any:
-    """This thread's connection itself. Django's proxy would look it up for each of its attributes, for each column."""
-    return connections[DEFAULT_DB_ALIAS]
-
-
-def _pipelined(here: Any, asked: Sequence[Asked[Any]]) -> None:
-    """On Postgres: values travel beside the SQL, which it then plans once; and one round trip brings all answers."""
-    import psycopg
-
-    here.close_if_health_check_failed()
-    here.ensure_connection()
-    raw = here.connection
-    cursors = []
-    with here.wrap_database_errors, _in_one_go(raw, len(asked)):
-        for one in asked:
-            cursor = psycopg.Cursor(raw)
-            cursors.append(cursor)
-            # Django's wrapper refuses to go on in a transaction that is broken.
-            here.make_cursor(cursor).execute(one.sql, one.values)
-    for one, cursor in zip(asked, cursors, strict=True):
-        one.take(cursor)
-
-
-@contextmanager
-def _in_one_go(raw: Any, statements: int) -> Iterator[None]:
-    if statements == 1:
-        yield
-    else:
-        with raw.pipeline():
-            yield
+    """This thread's connection. Django looks it up anew each time, and an answer asks for it a hundred times."""
+    try:
+        return _threads.connection
+    except AttributeError:
+        _threads.connection = connections[DEFAULT_DB_ALIAS]
+        return _threads.connection
 
 
 def _compiled(found: "QuerySet[Any, T]") -> "tuple[str, Sequence[Any], Callable[[list[Any]], list[T]]]":
     alias = DEFAULT_DB_ALIAS
     compiler = found.query.get_compiler(connection=_here())
-    sql, places = compiler.as_sql()
+    sql, places = _with_constants(*compiler.as_sql())
     converters = compiler.get_converters([one for one, _, _ in compiler.select])
     shape = found._iterable_class
     if shape is ModelIterable:
@@ -219,6 +211,27 @@ def _compiled_update(found: "QuerySet[Any, Any]", names: Sequence[str]) -> tuple
     query.add_update_values({name: Given(name) for name in names})
     sql, places = query.get_compiler(connection=_here()).as_sql()
     return sql, places[len(names) :], [found.model._meta.get_field(name) for name in names]
+
+
+def _with_constants(sql: str, places: Sequence[Any]) -> tuple[str, Sequence[Any]]:
+    """Write what never changes into the SQL: no index over some rows only is taken for a value that is yet to come.
+
+    Not where rows are changed: they are found by their key, and by no index that was short when Postgres looked.
+    """
+    values, left = iter(places), []
+
+    def write(found: re.Match[str]) -> str:
+        if found[0] == "%%":
+            return "%%"
+        value = next(values)
+        if isinstance(value, int) and not isinstance(value, bool):
+            return str(int(value))  # of psycopg's own kinds, too
+        if isinstance(value, str):
+            return "'" + value.replace("'", "''").replace("%", "%%") + "'"
+        left.append(value)
+        return "%s"
+
+    return re.sub("%[%s]", write, sql), left
 
 
 def _filled(places: Sequence[Any], given: Mapping[str, Any]) -> list[Any]:

@@ -12,10 +12,10 @@ from django.db.models.functions import Now
 from chat import stream
 from chat.actions import joined
 from chat.actions.events import action, locked, on_commit
-from chat.errors import NotFound
+from chat.errors import Fenced, NotFound
 from chat.failpoints import failpoint
 from chat.models import Run
-from chat.prepared import Given, Prepared, together
+from chat.prepared import Given, Prepared
 
 Status = Run.Status
 
@@ -45,8 +45,8 @@ def claim_run(worker_id: UUID, session_id: UUID) -> Run | None:
     """
     try:
         run = _claim(worker_id, session_id)
-    except NotFound:
-        return None  # the session was deleted meanwhile
+    except (NotFound, Fenced):
+        return None  # the session was deleted meanwhile, or the run is another's
     if run is not None:
         failpoint("claim.committed")
     return run
@@ -76,10 +76,7 @@ def _claim(worker_id: UUID, session_id: UUID) -> Run | None:
             "checkpoint": "",
             "started_at": log.now,
         }
-        claim = _WAITING.change(changes, pk=run.pk, seen_attempt=run.attempt)
-        together(claim)
-        if not claim.count:
-            return None
+        log.change_row(_WAITING.change(changes, pk=run.pk, seen_attempt=run.attempt))
         for name, value in changes.items():
             setattr(run, name, value)
         run.session = log.session

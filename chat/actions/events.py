@@ -13,7 +13,7 @@ from django.db.models import Model
 from django.utils import timezone
 
 from chat import metrics, stream
-from chat.errors import NotFound
+from chat.errors import Fenced, NotFound
 from chat.failpoints import failpoint
 from chat.models import ChatSession, Event
 from chat.prepared import Asked, Given, Prepared, insert, together
@@ -65,6 +65,7 @@ class Log:
         self.now = now or timezone.now()
         self.frames: list[Frame] = []
         self._events: list[Event] = []
+        self._changes: list[Asked[Any]] = []
         self._rows: list[Asked[Any]] = []
         self._columns = {"last_seq", "updated_at"}
 
@@ -123,12 +124,19 @@ class Log:
         """Insert rows of one model with the events, at the end."""
         self._rows.append(insert(*rows, ignore_conflicts=ignore_conflicts))
 
+    def change_row(self, change: Asked[Any]) -> None:
+        """Change one row with the events, before them. `write` raises `Fenced` where it is not as it has to be."""
+        self._changes.append(change)
+
     def write(self) -> None:
         if not self._events:
             return
         columns = {name: getattr(self.session, name) for name in self._columns}
-        together(*self._rows, insert(*self._events), _SESSION.change(columns, pk=self.session_id))
-        self._rows = []
+        changes = self._changes
+        together(*changes, *self._rows, insert(*self._events), _SESSION.change(columns, pk=self.session_id))
+        if any(change.count != 1 for change in changes):
+            raise Fenced
+        self._changes, self._rows = [], []
         self.frames += [event.as_frame() for event in self._events]
         on_commit(functools.partial(metrics.count_events, self._events))
         self._events = []

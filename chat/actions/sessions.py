@@ -20,7 +20,7 @@ Status = ChatSession.Status
 
 
 _AGENT = Prepared(lambda: Agent.objects.filter(name=Given("name"), enabled=True))
-_AGENT_OF_SESSION = Prepared(lambda: Agent.objects.filter(sessions=Given("session_id"), enabled=True))
+_AGENT_OF_SESSION = Prepared(lambda: Agent.objects.filter(sessions=Given("session_id"), enabled=True).order_by())
 
 
 def agent_asked(session_id: UUID, name: str | None) -> Asked[Agent]:

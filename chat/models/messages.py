@@ -68,6 +68,7 @@ class Message(models.Model):
         indexes = [
             models.Index(fields=("run",), condition=models.Q(run__isnull=False), name="messages_of_a_run"),
             models.Index(fields=("parent",), condition=models.Q(parent__isnull=False), name="messages_of_a_parent"),
+            models.Index(fields=("run", "seq"), condition=models.Q(joined=True), name="messages_joined"),
             # With the seq it is in order: without, SQLite takes the one of all messages.
             models.Index(
                 fields=("session", "seq"), condition=models.Q(joined=True, read_step=None), name="messages_unread"

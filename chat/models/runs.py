@@ -47,14 +47,18 @@ class Run(models.Model):
     llm = models.CharField(max_length=200, blank=True)  # that was asked last; until one is, the chosen one
     # By the message; empty: the agent's, as it is by then. Null: an older version wrote it, into `llm` alone.
     chosen_llm = models.CharField(max_length=200, null=True, blank=True)  # noqa: DJ001 - as said
-    retry_of = models.ForeignKey("self", null=True, blank=True, on_delete=models.SET_NULL, related_name="retries")
+    retry_of = models.ForeignKey(
+        "self", null=True, blank=True, on_delete=models.SET_NULL, related_name="retries", db_index=False
+    )
 
     status = models.CharField(max_length=12, choices=Status.choices, default=Status.QUEUED)
     position = models.BigIntegerField()  # the seq of run.queued: ids are drawn before commit and lie about order
     # The fence. 0 until the run first starts; a run that is put back waits for its next attempt; it never falls.
     attempt = models.PositiveIntegerField(default=0)
     crashes = models.PositiveIntegerField(default=0)  # leases that ran out
-    worker = models.ForeignKey(Worker, null=True, blank=True, on_delete=models.SET_NULL, related_name="runs")
+    worker = models.ForeignKey(
+        Worker, null=True, blank=True, on_delete=models.SET_NULL, related_name="runs", db_index=False
+    )
     slot = models.PositiveSmallIntegerField(null=True, blank=True)  # of its user's 1…n running ones
 
     answer_id = models.UUIDField(null=True, blank=True)  # reserved for the answer of this attempt
@@ -91,8 +95,17 @@ class Run(models.Model):
         ]
         indexes = [
             models.Index(fields=("session", "position"), name="runs_of_a_session"),
+            # Of a session that is years old, a handful: each answer asks for them four times.
+            models.Index(
+                fields=("session", "position"),
+                condition=Q(status__in=("queued", "running", "interrupted")),
+                name="runs_open",
+            ),
+            models.Index(fields=("user", "queued_at"), condition=Q(status="queued"), name="runs_that_wait"),
             # What the poll and the sweep look at. Whole: SQLite takes no partial index for a bound parameter.
             models.Index(fields=("status", "position"), name="runs_by_status"),
+            models.Index(fields=("worker",), condition=Q(worker__isnull=False), name="runs_of_a_worker"),
+            models.Index(fields=("retry_of",), condition=Q(retry_of__isnull=False), name="runs_again"),
         ]
 
     def __str__(self) -> str:

@@ -29,6 +29,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
     _turnstile: int | None = None
     _is_inside = False
     waits = True  # else what is locked is an error, at once
+    _checkpoints_late: Any = None  # the connection that does
 
     @contextmanager
     def at_once(self) -> Iterator[None]:
@@ -37,9 +38,11 @@ class DatabaseWrapper(base.DatabaseWrapper):
         try:
             self.ensure_connection()
             self.connection.execute("PRAGMA busy_timeout = 0")
-            # What is written is put into its place, and on the disk, by the next one who may wait: in a worker's thread
-            # each second. This is for where there is none.
-            self.connection.execute(f"PRAGMA wal_autocheckpoint = {WAL_PAGES}")
+            if self._checkpoints_late is not self.connection:
+                # What is written is put into its place, and on the disk, by the next one who may wait: in a worker's
+                # thread each second. This is for where there is none.
+                self.connection.execute(f"PRAGMA wal_autocheckpoint = {WAL_PAGES}")
+                self._checkpoints_late = self.connection
             yield
         finally:
             self.waits = True

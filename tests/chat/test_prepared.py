@@ -11,10 +11,13 @@ import pytest
 from django.db import IntegrityError, connection, transaction
 from django.db.models import QuerySet
 
-from chat.models import ChatSession, Event, Run, Usage, Worker
-from chat.prepared import Given, Prepared, insert, together
+from chat.actions import claims, joined
+from chat.actions.endings import OPEN_RUNS
+from chat.models import ChatSession, Event, Message, Run, Usage, Worker
+from chat.prepared import Asked, Given, Prepared, insert, together
 from tests.inside import WAIT_S, Talk
 from tests.threads import Threads, wait_until_blocked
+from workers import context
 
 AT = datetime(2026, 11, 21, 4, 5, 6, 789012, tzinfo=UTC)
 
@@ -168,3 +171,37 @@ def test_what_travels_with_a_lock_sees_what_was_committed_while_it_waited(talk: 
         wait_until_blocked()
         Worker.objects.create(name="meanwhile", lease_until=AT)
     assert looking.result(WAIT_S) == ["meanwhile"]
+
+
+# --- what never changes -----------------------------------------------------------------------------------------------
+
+
+def test_what_never_changes_is_written_into_the_sql_whatever_it_holds(talk: Talk) -> None:
+    odd = "It's 100 %s 'odd' %% \\"
+    talk.post(odd)
+    said = Prepared(
+        lambda: Message.objects.filter(content=odd, session_id=Given("s"), seq__gt=1).values_list("content", flat=True)
+    )
+    asked = said.ask(s=talk.pk)
+    assert len(asked.values) == 1
+    assert said.rows(s=talk.pk) == [odd]
+
+
+def _plan(asked: Asked[Any]) -> str:
+    """How the database would look for it, were there very much of it."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute("SET LOCAL enable_seqscan = off")
+        explain = "EXPLAIN QUERY PLAN" if connection.vendor == "sqlite" else "EXPLAIN"
+        cursor.execute(f"{explain} {asked.sql}", asked.values)
+        return "\n".join(str(line[-1]) for line in cursor.fetchall())
+
+
+def test_the_open_runs_of_a_session_are_found_past_all_that_have_ended(talk: Talk) -> None:
+    for asked in (claims._FIRST_OPEN.ask(session_id=talk.pk), OPEN_RUNS.ask(session_id=talk.pk)):
+        assert "runs_open" in _plan(asked), "or each answer takes longer than the one before"
+
+
+def test_what_joined_a_run_is_found_past_all_that_did_not(talk: Talk) -> None:
+    assert "messages_joined" in _plan(context._JOINED.ask(run_id=uuid4()))
+    assert "messages_unread" in _plan(joined.UNREAD.ask(session_id=talk.pk))

@@ -1,0 +1,100 @@
+"""Several statements to Postgres in one go, by libpq's own pipeline.
+
+psycopg's pipeline does the same for one cursor each, with two rounds of its machinery a statement: half of the time of
+an action went there. Here the statements of an action are one list of messages, sent and awaited as a whole; psycopg
+still makes and reads the values, knows the errors, and owns the connection.
+"""
+
+import re
+from collections import deque
+from collections.abc import Callable, Sequence
+from functools import cache, partial
+from itertools import count
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from psycopg import Connection, errors, pq
+from psycopg.abc import PQGen
+from psycopg.abc import Transformer as Values
+from psycopg.adapt import PyFormat, Transformer
+from psycopg.generators import fetch_many, pipeline_communicate
+from psycopg.pq.abc import PGconn, PGresult
+
+Statement = tuple[str, Sequence[Any]]  # with %s for each value
+Found = tuple[list[tuple[Any, ...]], int]  # rows, and how many were found or changed
+Plan = tuple[str, tuple[int, ...]]  # a statement, and the types of its values: None has another than what may be there
+Message = Callable[[], None]
+
+PLANS_MAX = 500  # a connection keeps; what comes after them is planned each time
+
+_plans: "WeakKeyDictionary[Connection[Any], dict[Plan, bytes]]" = WeakKeyDictionary()
+_numbers = count()
+
+
+def run(connection: "Connection[Any]", statements: Sequence[Statement]) -> list[Found]:
+    """Run statements in their order, in one round trip. Raises what the first that fails raises; none after it is run.
+
+    Like a cursor, it begins a transaction where the connection is to be in one.
+    """
+    values, server = Transformer(connection), connection.pgconn
+    plans = _plans.setdefault(connection, {})
+    messages: list[tuple[Message, Plan | int | None]] = []  # and what its answer is: of a plan, of a statement
+    if not connection.autocommit and server.transaction_status == pq.TransactionStatus.IDLE:
+        messages.append((partial(server.send_query_params, connection._get_tx_start_command(), None), None))
+    made: dict[Plan, bytes] = {}
+    for index, (sql, given) in enumerate(statements):
+        sent = values.dump_sequence(given, [PyFormat.AUTO] * len(given))
+        types, formats = values.types or (), values.formats
+        plan = (sql, types)
+        name = plans.get(plan) or made.get(plan)
+        if name is None and len(plans) + len(made) < PLANS_MAX:
+            name = made[plan] = b"chat_%d" % next(_numbers)
+            messages.append((partial(server.send_prepare, name, _numbered(sql), types), plan))
+        if name is None:
+            messages.append((partial(server.send_query_params, _numbered(sql), sent, types, formats), index))
+        else:
+            messages.append((partial(server.send_query_prepared, name, sent, formats), index))
+    messages.append((server.pipeline_sync, None))
+    found: list[Found] = []
+    for reply, (_, of) in zip(_exchange(connection, [message for message, _ in messages]), messages, strict=True):
+        for result in reply:
+            if result.status == pq.ExecStatus.FATAL_ERROR:
+                raise errors.error_from_result(result, encoding=server._encoding)
+        if isinstance(of, int):
+            found.append(_read(values, reply[-1]))
+        elif of is not None:
+            plans[of] = made[of]
+    return found
+
+
+def _exchange(connection: "Connection[Any]", messages: Sequence[Message]) -> list[list[PGresult]]:
+    server = connection.pgconn
+    server.enter_pipeline_mode()
+    try:
+        replies: list[list[PGresult]] = connection.wait(_exchanging(server, messages))
+    except BaseException:
+        server.finish()  # it is lost, or whoever used it next would read our answers
+        raise
+    server.exit_pipeline_mode()
+    return replies
+
+
+def _exchanging(server: PGconn, messages: Sequence[Message]) -> PQGen[list[list[PGresult]]]:
+    replies: list[list[PGresult]] = yield from pipeline_communicate(server, deque(messages))
+    while len(replies) < len(messages):
+        replies.append((yield from fetch_many(server)))
+    return replies
+
+
+def _read(values: Values, result: PGresult) -> Found:
+    if result.status != pq.ExecStatus.TUPLES_OK:
+        return [], result.command_tuples or 0
+    values.set_pgresult(result)
+    return values.load_rows(0, result.ntuples, tuple), result.ntuples
+
+
+@cache
+def _numbered(sql: str) -> bytes:
+    """As Postgres wants its places. Only SQL that is made once a process comes here."""
+    places = count(1)
+    return re.sub("%[%s]", lambda found: "%" if found[0] == "%%" else f"${next(places)}", sql).encode()

@@ -1,0 +1,152 @@
+"""Several statements to Postgres in one go: as with cursors, but for the time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID, uuid4
+
+import psycopg
+import pytest
+from django.db import connection
+from psycopg import errors, pq
+from psycopg.types.json import Jsonb
+
+from chat import pipelined
+
+pytestmark = [pytest.mark.postgres, pytest.mark.usefixtures("db")]
+
+
+@pytest.fixture
+def raw(db: None) -> Iterator[Any]:
+    """A connection of its own, with a table of its own."""
+    connection.ensure_connection()
+    asked = connection.connection.info
+    with psycopg.connect(asked.dsn, password=asked.password, autocommit=True) as made:
+        made.execute("CREATE TEMPORARY TABLE said (id int PRIMARY KEY, word text, data jsonb, at timestamptz)")
+        yield made
+
+
+def words(raw: Any) -> list[str]:
+    return [word for (word,) in raw.execute("SELECT word FROM said ORDER BY id")]
+
+
+INSERT = "INSERT INTO said (id, word) VALUES (%s, %s)"
+
+
+def test_each_sees_what_those_before_it_did_and_tells_how_much_it_found_or_changed(raw: Any) -> None:
+    found = pipelined.run(
+        raw,
+        [
+            (INSERT, [1, "one"]),
+            ("INSERT INTO said (id, word) VALUES (%s, %s), (%s, %s)", [2, "two", 3, "three"]),
+            ("SELECT id, word FROM said WHERE id >= %s ORDER BY id", [2]),
+            ("UPDATE said SET word = %s WHERE id = %s", ["none", 9]),
+            ("DELETE FROM said", []),
+        ],
+    )
+    assert found == [([], 1), ([], 2), ([(2, "two"), (3, "three")], 2), ([], 0), ([], 3)]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        7, 2**40, "a text", "100 % of 'it'", "", None, True, Decimal("1.250"), uuid4(),
+        datetime(2026, 11, 21, 4, 5, 6, 789012, tzinfo=UTC),
+    ],
+)  # fmt: skip
+def test_a_value_comes_back_as_it_was_and_none_may_stand_in_its_place_the_next_time(raw: Any, value: object) -> None:
+    kinds = {int: "bigint", str: "text", type(None): "text", bool: "boolean", Decimal: "numeric", UUID: "uuid"}
+    kind = kinds.get(type(value), "timestamptz")
+    for given in (value, None, value):
+        [(rows, _)] = pipelined.run(raw, [(f"SELECT %s::{kind}", [given])])
+        assert rows == [(given,)]
+
+
+def test_json_and_a_percent_sign_in_the_sql_arrive(raw: Any) -> None:
+    statements: list[tuple[str, list[Any]]] = [
+        ("INSERT INTO said (id, data) VALUES (%s, %s)", [1, Jsonb({"a": [1, None]})]),
+        ("SELECT data, 7 %% 4, '%%s' FROM said WHERE id = %s", [1]),
+    ]
+    assert pipelined.run(raw, statements)[1][0] == [({"a": [1, None]}, 3, "%s")]
+
+
+def test_the_first_that_fails_is_raised_none_after_it_is_run_and_the_connection_works_on(raw: Any) -> None:
+    twice: list[tuple[str, list[Any]]] = [(INSERT, [1, "one"]), (INSERT, [1, "again"]), (INSERT, [2, "two"])]
+    for _ in range(3):  # what was planned before a failure is not planned again, under a name that is taken
+        with pytest.raises(errors.UniqueViolation):
+            pipelined.run(raw, twice)
+        assert raw.pgconn.pipeline_status == pq.PipelineStatus.OFF
+        assert words(raw) == [], "it was one transaction"
+    pipelined.run(raw, twice[::2])
+    assert words(raw) == ["one", "two"]
+
+
+def test_nonsense_is_an_error_each_time_and_what_follows_it_is_planned_later(raw: Any) -> None:
+    for _ in range(2):
+        with pytest.raises(errors.UndefinedTable):
+            pipelined.run(raw, [("SELECT 1 FROM nowhere", []), (INSERT, [1, "one"])])
+    pipelined.run(raw, [(INSERT, [1, "one"])])
+    assert words(raw) == ["one"]
+
+
+def test_it_begins_a_transaction_where_one_is_wanted_and_only_then(raw: Any) -> None:
+    raw.autocommit = False
+    pipelined.run(raw, [(INSERT, [1, "one"])])
+    assert raw.info.transaction_status == pq.TransactionStatus.INTRANS
+    pipelined.run(raw, [(INSERT, [2, "two"])])
+    raw.rollback()
+    raw.autocommit = True
+    assert words(raw) == []
+
+
+def test_what_fails_in_a_transaction_leaves_it_to_be_rolled_back(raw: Any) -> None:
+    raw.autocommit = False
+    pipelined.run(raw, [(INSERT, [1, "one"])])
+    with pytest.raises(errors.UniqueViolation):
+        pipelined.run(raw, [(INSERT, [1, "again"])])
+    assert raw.info.transaction_status == pq.TransactionStatus.INERROR
+    with pytest.raises(errors.InFailedSqlTransaction):
+        pipelined.run(raw, [("SELECT 1", [])])
+    raw.rollback()
+    assert pipelined.run(raw, [("SELECT 1", [])]) == [([(1,)], 1)]
+
+
+def test_a_plan_is_made_once_and_of_so_many_statements_no_more_are_kept(
+    raw: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipelined, "PLANS_MAX", 3)
+    for number in range(6):
+        for _ in range(3):
+            assert pipelined.run(raw, [(f"SELECT %s::int + {number}", [1])]) == [([(1 + number,)], 1)]
+    [kept] = raw.execute("SELECT count(*) FROM pg_prepared_statements WHERE name LIKE 'chat%'").fetchone()
+    assert kept == 3
+
+
+def test_a_connection_that_is_cut_is_an_error_and_known_as_closed(raw: Any) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_terminate_backend(%s, 1000)", [raw.info.backend_pid])
+    with pytest.raises(psycopg.OperationalError):
+        pipelined.run(raw, [("SELECT 1", [])])
+    assert raw.closed
+
+
+def test_answers_that_nobody_waits_for_any_more_are_read_by_nobody_else(
+    raw: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(raw, "wait", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        pipelined.run(raw, [("SELECT 'somebody else''s'", [])])
+    assert raw.closed
+
+
+def test_more_than_fits_into_the_kernels_buffers_goes_both_ways(raw: Any) -> None:
+    """Both sides would wait for each other, where one of them only writes."""
+    large = "x" * 3_000_000
+    statements: list[tuple[str, list[Any]]] = [("SELECT %s::text || %s::text", [large, large])] * 4
+    assert [rows[0][0] == large * 2 for rows, _ in pipelined.run(raw, statements)] == [True] * 4
