@@ -1,4 +1,4 @@
-"""What time does to sessions, a little at a time: in every worker process, beside its sweep."""
+"""What time does to sessions, and versions to messages, a little at a time: in every worker, beside its sweep."""
 
 import random
 import time
@@ -6,9 +6,10 @@ import time
 from django.conf import settings
 
 from chat import metrics
-from chat.actions import retention
+from chat.actions import positions, retention
 
 STEPS = {
+    "positions": positions.place_messages,
     "idle": retention.close_idle,
     "retention": retention.delete_closed,
     "events": retention.forget_events,

@@ -44,6 +44,7 @@ def say(
         session_id=run.session_id,
         seq=log.next_seq,
         run_id=run.pk,
+        position=run.position,
         parent_id=run.message_id,
         role=role,
         author=system if role == Message.Role.SYSTEM else run.agent.as_author(),

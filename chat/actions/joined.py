@@ -28,7 +28,7 @@ def join(log: Log, message: Message, run: Run) -> None:
     limit = settings.CHAT_WAITING_PER_SESSION
     if limit and len(UNREAD.rows(session_id=log.session_id)) >= limit:
         raise TooManyWaiting
-    message.run_id, message.joined = run.pk, True
+    message.run_id, message.position, message.joined = run.pk, run.position, True
 
 
 def tell_read(log: Log, messages: Sequence[Message], step: int) -> None:
@@ -80,7 +80,9 @@ def carry_on(log: Log, ended: Run, unread: Sequence[Message]) -> Run | None:
     _tell(log, messages)
     run.position = log.next_seq
     run.save(force_insert=True)
-    Message.objects.bulk_update(messages, ["run_id", "joined", "data", "updated_at"])
+    for message in messages:
+        message.position = run.position
+    Message.objects.bulk_update(messages, ["run_id", "position", "joined", "data", "updated_at"])
     log.append_event("run.queued", run.as_data(), run_id=run.pk)
     return run
 

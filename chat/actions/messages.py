@@ -143,6 +143,7 @@ def _post(user: User, session_id: UUID, new: NewMessage, shown: Shown | None) ->
             message = _said(log, user, new)
             joined.join(log, message, present)
             _tell(log, message)
+            log.add_row(message)
             failpoint("steer.joined")
             return Posted(message.pk, present.pk, duplicate=False, joined=True)
         following = None
@@ -162,7 +163,8 @@ def _post(user: User, session_id: UUID, new: NewMessage, shown: Shown | None) ->
         _tell(log, message)
         if present is None and session.status != ChatSession.Status.INTERRUPTED:
             log.set_status(ChatSession.Status.ACTIVE)
-        run.position = log.next_seq if present is None else present.position
+        run.position = message.position = log.next_seq if present is None else present.position
+        log.add_row(message)
         log.add_row(run)
         log.append_event("run.queued", run.as_data(), run_id=run.pk)
         if following is not None:
@@ -189,7 +191,6 @@ def _said(log: Log, user: User, new: NewMessage) -> Message:
 
 
 def _tell(log: Log, message: Message) -> None:
-    log.add_row(message)
     log.append_event("message.created", message.as_data(), run_id=message.run_id, author_id=message.user_id)
     log.touch()
 

@@ -254,5 +254,6 @@ def move_run(user: User, run_id: UUID, before: UUID | None) -> Outcome:
             if one.position != place:
                 one.position = place
                 Run.objects.filter(pk=one.pk).update(position=place)
+                Message.objects.filter(run_id=one.pk).update(position=place)
                 log.append_event("run.moved", one.as_data(), run_id=one.pk)
     return Outcome(run, log.frames)

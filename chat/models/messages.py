@@ -38,6 +38,8 @@ class Message(models.Model):
     run = models.ForeignKey(
         "chat.Run", null=True, blank=True, on_delete=models.SET_NULL, related_name="messages", db_index=False
     )
+    # Its run's, so that the talk is found in its order. Null: it has no run, or an older version wrote it just now.
+    position = models.BigIntegerField(null=True, blank=True, editable=False)
     joined = models.BooleanField(default=False)
     read_step = models.PositiveIntegerField(null=True, blank=True)  # of its run, before which a joined one was read
     parent = models.ForeignKey(
@@ -69,6 +71,17 @@ class Message(models.Model):
             models.Index(fields=("run",), condition=models.Q(run__isnull=False), name="messages_of_a_run"),
             models.Index(fields=("parent",), condition=models.Q(parent__isnull=False), name="messages_of_a_parent"),
             models.Index(fields=("run", "seq"), condition=models.Q(joined=True), name="messages_joined"),
+            # What an LLM reads: its newest lines are found at once, however long the session is.
+            models.Index(
+                fields=("session", "position", "seq"),
+                condition=models.Q(kind="text", deleted_at=None, role__in=("user", "assistant")),
+                name="messages_of_the_talk",
+            ),
+            models.Index(
+                fields=("run",),
+                condition=models.Q(position=None, run__isnull=False),
+                name="messages_without_position",
+            ),
             # With the seq it is in order: without, SQLite takes the one of all messages.
             models.Index(
                 fields=("session", "seq"), condition=models.Q(joined=True, read_step=None), name="messages_unread"
