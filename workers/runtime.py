@@ -23,18 +23,18 @@ from django.db import Error, connection
 from chat import metrics, shards, stream
 from chat.actions import attempts, claims, workers
 from chat.database import let_go, reading, writing, writing_briefly
-from chat.errors import Fenced
 from chat.layers import Listener
 from chat.models import Run
 from chat.outbox import outbox
 from chat.prepared import Given, Prepared
-from workers.context import Context, build_context
+from workers.context import Context, build_context, tokens_for
 
 log = logging.getLogger(__name__)
 
 LEASE_TICK_S = 1.0
 LOOP_ALIVE_S = 4.0
 DRAIN_S = 5.0
+BRIEF_TOKENS = 16_000  # of a context, which may be read on the loop
 
 NAME = f"{socket.gethostname()}:{os.getpid()}"
 
@@ -280,14 +280,16 @@ class Runtime:
 
 
 def _claim(worker_id: UUID, session_id: UUID) -> Held | None:
-    """Claim a run, and read its context by the same way to the database, if that is still there."""
+    """Claim a run and, where that is brief, read its context on the same way to the database."""
     run = claims.claim_run(worker_id, session_id)
     if run is None:
         return None
-    try:
-        return Held(run, build_context(run))
-    except (Error, Fenced):
-        return Held(run)  # ours it is, by now; who works on it reads the context again
+    held = Held(run)
+    if tokens_for(run.agent) <= BRIEF_TOKENS:
+        # The run is ours by now. Whatever is wrong, who works on it meets it again, and can wait or tell people.
+        with suppress(Exception):
+            held.context = build_context(run)
+    return held
 
 
 _SESSION = Prepared(

@@ -87,6 +87,43 @@ async def test_a_database_that_is_away_when_a_run_begins_does_not_fail_it(
     assert len(tried) == 3
 
 
+async def test_a_run_whose_context_cannot_be_read_fails_and_is_not_claimed_for_ever(
+    talk: Talk, runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(run: Run) -> Any:
+        raise ValueError("no JSON")
+
+    broken.__name__ = "build_context"
+    for module in (runtimes, runner):
+        monkeypatch.setattr(module, "build_context", broken)
+    run = await writing(talk.queue)
+    await runtime.look_at(talk.pk)
+    await over(runtime)
+    await until_row(run, status="failed")
+
+
+async def test_a_long_context_is_not_read_with_the_claim_since_that_may_be_on_the_loop(
+    talk: Talk, runtime: Runtime, llm: LedLLM, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[Run] = []
+
+    def reads(run: Run) -> Any:
+        read.append(run)
+        return build_context(run)
+
+    monkeypatch.setattr(runtimes, "build_context", reads)
+    for tokens, times in ((runtimes.BRIEF_TOKENS, 1), (runtimes.BRIEF_TOKENS + 1, 0)):
+        read.clear()
+        settings.CHAT_CONTEXT_TOKENS = tokens
+        await writing(talk.post)
+        held = await begun(runtime, talk)
+        llm.say("Hello!")
+        llm.end()
+        await over(runtime)
+        await until_row(held.run, status="succeeded")
+        assert len(read) == times
+
+
 # --- stopped ----------------------------------------------------------------------------------------------------------
 
 
