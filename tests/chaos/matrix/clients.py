@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psutil
 
+from chat.database import THREADS
 from tests.chaos.matrix.networks import round_trip
 from tests.chaos.matrix.paces import LONG, STEADY
 from tests.chaos.matrix.scene import Found, Scene, fault, off, restart, until
@@ -22,6 +23,7 @@ from tests.watching.test_metrics import read
 from tests.wire import Client, Gone, Person
 
 MIB = 2**20
+EVENTS = 1500  # of 10 KB
 # 30 s without progress, at most 5 more until somebody looks, and a little. Less than daphne's own pings take, which end
 # a socket that answers none after 50.
 GIVEN_UP_S = 40.0
@@ -33,10 +35,20 @@ def memory(process: Process) -> int:
 
 
 async def long_session(stack: Stack, client: Client) -> str:
-    """A session whose log is 15 MB long."""
+    """A session whose log is 15 MB long, and which was read before.
+
+    What reading takes the process once is no client's cost: on SQLite each thread of readers keeps 2 MB of pages.
+    """
     session_id = await client.new_session()
-    await off(fill, stack, session_id, 1500)
+    await off(fill, stack, session_id, EVENTS)
+    await asyncio.gather(*(read_whole(stack, client.person, session_id) for _ in range(THREADS)))
     return session_id
+
+
+async def read_whole(stack: Stack, person: Person, session_id: str) -> None:
+    async with stack.client(person) as one:
+        fold = await one.subscribe(session_id)
+        await one.until(lambda: fold.last_seq >= EVENTS, "all of it is read")
 
 
 async def greedy(web: Web, person: Person, session_id: str) -> Raw:

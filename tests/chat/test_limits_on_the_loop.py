@@ -1,0 +1,75 @@
+"""The limit of messages, asked for on an event loop: the same count, and nobody waits long for Redis."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from chat import limits
+from chat.errors import RateLimited
+from chat.outbox import outbox
+from tests.processes import PATIENCE
+from tests.servers import Redis
+
+
+@pytest.fixture(autouse=True)
+def three(redis: Any, settings: Any) -> None:
+    settings.CHAT_MESSAGES_PER_10S = 3
+
+
+async def spend() -> limits.Spent | None:
+    return await limits.spending_message("ada", "s", uuid4().hex)
+
+
+def spend_in_a_thread() -> limits.Spent | None:
+    return limits.spend_message("ada", "s", uuid4().hex)
+
+
+async def test_a_loop_and_threads_share_one_count() -> None:
+    await spend()
+    await asyncio.to_thread(spend_in_a_thread)
+    await spend()
+    for refused in (spend(), asyncio.to_thread(spend_in_a_thread)):
+        with pytest.raises(RateLimited) as problem:
+            await refused
+        assert 9 < (problem.value.retry_after_s or 0) <= 10
+
+
+async def test_what_is_given_back_is_there_at_once() -> None:
+    tokens = [await spend() for _ in range(3)]
+    for token in tokens:
+        await limits.giving_back(token)
+        await spend()
+    with pytest.raises(RateLimited):
+        await spend()
+    await limits.giving_back(None)
+
+
+async def test_no_limit_is_none(settings: Any, redis: Any) -> None:
+    settings.CHAT_MESSAGES_PER_10S = 0
+    assert [await spend() for _ in range(20)] == [None] * 20
+    assert not redis.keys("*")
+
+
+async def test_a_redis_that_was_restarted_is_asked_once_more_before_it_is_given_up(redis_server: Redis) -> None:
+    await spend()
+    redis_server.kill()
+    redis_server.start()
+    await spend()
+    assert not outbox.is_broken, "a pooled connection had died, and that is all"
+
+
+async def test_a_redis_that_does_not_answer_is_left_alone_and_the_count_goes_on_here(redis_server: Redis) -> None:
+    redis_server.freeze()
+    began = time.monotonic()
+    for _ in range(3):
+        await spend()
+    with pytest.raises(RateLimited):
+        await spend()
+    assert time.monotonic() - began < 0.3 * PATIENCE, "one of them has waited, and a tenth of a second"
+    assert outbox.is_broken
+    outbox.recover()
