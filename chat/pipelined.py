@@ -59,7 +59,10 @@ def run(connection: "Connection[Any]", statements: Sequence[Statement]) -> list[
     for reply, (_, of) in zip(_exchange(connection, [message for message, _ in messages]), messages, strict=True):
         for result in reply:
             if result.status == pq.ExecStatus.FATAL_ERROR:
-                raise errors.error_from_result(result, encoding=server._encoding)
+                problem = errors.error_from_result(result, encoding=server._encoding)
+                if isinstance(problem, errors.InvalidSqlStatementName):
+                    plans.clear()  # somebody has thrown them away: psycopg with its own, or a pooler in between
+                raise problem
         if isinstance(of, int):
             found.append(_read(values, reply[-1]))
         elif of is not None:

@@ -187,8 +187,6 @@ else:
         "keepalives_idle": 5,
         "keepalives_interval": 2,
         "keepalives_count": 3,
-        # A query of chat/prepared.py is planned once a connection: from its second run there.
-        "prepare_threshold": 1,
         **_asked,
         # A process that is frozen inside a transaction holds its locks for no longer than this, in ms.
         "options": f"-c idle_in_transaction_session_timeout=10000 {_asked.get('options', '')}".strip(),

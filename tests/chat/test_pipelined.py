@@ -15,6 +15,8 @@ from psycopg import errors, pq
 from psycopg.types.json import Jsonb
 
 from chat import pipelined
+from chat.models import Message
+from tests.inside import Talk
 
 pytestmark = [pytest.mark.postgres, pytest.mark.usefixtures("db")]
 
@@ -123,6 +125,23 @@ def test_a_plan_is_made_once_and_of_so_many_statements_no_more_are_kept(
             assert pipelined.run(raw, [(f"SELECT %s::int + {number}", [1])]) == [([(1 + number,)], 1)]
     [kept] = raw.execute("SELECT count(*) FROM pg_prepared_statements WHERE name LIKE 'chat%'").fetchone()
     assert kept == 3
+
+
+def test_plans_that_somebody_threw_away_are_made_again_after_one_failure(raw: Any) -> None:
+    for _ in range(2):
+        pipelined.run(raw, [(INSERT, [1, "one"]), ("DELETE FROM said", [])])
+        raw.execute("DEALLOCATE ALL")
+        with pytest.raises(errors.InvalidSqlStatementName):
+            pipelined.run(raw, [(INSERT, [1, "one"])])
+    assert pipelined.run(raw, [(INSERT, [1, "one"])]) == [([], 1)]
+
+
+def test_an_action_that_meets_lost_plans_is_done_all_the_same(talk: Talk) -> None:
+    talk.post()
+    with connection.cursor() as cursor:
+        cursor.execute("DEALLOCATE ALL")
+    talk.post("And another")
+    assert Message.objects.count() == 2
 
 
 def test_a_connection_that_is_cut_is_an_error_and_known_as_closed(raw: Any) -> None:
