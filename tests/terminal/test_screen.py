@@ -19,8 +19,7 @@ async def test_a_talk_from_the_first_message_to_ctrl_d() -> None:
         await shown.shows("› hello", "AI", "you said hello")
         shown.type("again\r")
         await shown.shows("you said again")
-        shown.type("\x04")
-        assert await shown.ended() == 0
+        assert await shown.leaves() == 0
 
 
 async def test_an_answer_appears_piece_by_piece() -> None:

@@ -40,7 +40,9 @@ _STOPS: dict[str, StopReason] = {
 
 def open_model(name: str, limits: Limits, env: Mapping[str, str]) -> "Anthropic":
     """Open the model of that name. Raises: ValueError."""
-    model, base_url, api_key = named_server("anthropic", name, _ANTHROPIC_URL, env)
+    model, base_url, api_key = named_server(
+        "anthropic", name, _ANTHROPIC_URL, env, url_name="ANTHROPIC_BASE_URL", key_name="ANTHROPIC_API_KEY"
+    )
     tokens = env.get("ANTHROPIC_MAX_TOKENS") or _MAX_TOKENS
     if not tokens.isascii() or not tokens.isdigit() or not int(tokens):
         raise ValueError(f"ANTHROPIC_MAX_TOKENS is {tokens!r}; it must be a number of tokens.")

@@ -40,7 +40,9 @@ _USAGE_S, _END_S = 2.0, 0.25
 
 def open_model(name: str, limits: Limits, env: Mapping[str, str]) -> "OpenAIChat":
     """Open the model of that name. Raises: ValueError."""
-    model, base_url, api_key = named_server("openai", name, _OPENAI_URL, env)
+    model, base_url, api_key = named_server(
+        "openai", name, _OPENAI_URL, env, url_name="OPENAI_BASE_URL", key_name="OPENAI_API_KEY"
+    )
     return OpenAIChat(name, model, base_url, api_key, limits.connect_s)
 
 

@@ -113,7 +113,9 @@ def _checked_url(name: str, value: str) -> str:
     return value.rstrip("/")
 
 
-def named_server(provider: str, name: str, own_url: str, env: Mapping[str, str]) -> tuple[str, str, str]:
+def named_server(
+    provider: str, name: str, own_url: str, env: Mapping[str, str], *, url_name: str, key_name: str
+) -> tuple[str, str, str]:
     """The model that `PROVIDER:MODEL` names, its server and a key for it: the provider's own, or what `env` says.
 
     Raises: ValueError.
@@ -121,7 +123,6 @@ def named_server(provider: str, name: str, own_url: str, env: Mapping[str, str])
     model = name.removeprefix(f"{provider}:")
     if model == name or not model.strip():
         raise ValueError(f"{name!r} names no model: write it like '{provider}:MODEL'.")
-    url_name, key_name = f"{provider.upper()}_BASE_URL", f"{provider.upper()}_API_KEY"
     base_url = _checked_url(url_name, env.get(url_name) or own_url)
     api_key = env.get(key_name, "")
     if not api_key and base_url == own_url:
