@@ -20,6 +20,7 @@ LINES_MAX = 2000  # of talk looked at, whatever the budget
 PAGE = 50  # of lines read at once
 LINE_TOKENS = 4  # what a line costs besides its text
 CROWDED = 0.6  # of the budget
+SUMMARY = 0.5  # of it at most: one that an LLM made too long would leave no room for what was said last
 
 Talk = tuple[str, str, str, int, int | None]  # role, content, data as JSON, seq, position
 NO_DATA = "{}"  # as both databases write it; most lines have none, and there are hundreds
@@ -58,6 +59,7 @@ def build_context(run: Run) -> Context:
     together(joined, newest)
     instructions = run.agent.instructions
     if summary:
+        summary = start_of(summary, int(tokens * SUMMARY))
         instructions = f"{instructions}\n\n{SUMMARY_HEADING}\n{summary}\n".lstrip()
     ask = run.message  # it came with the claim, and nobody changes what is being answered
     by_step: dict[int, list[Line]] = {0: [_line(ask.role, ask.content, ask.data, ask.seq)]}
@@ -86,6 +88,11 @@ def build_context(run: Run) -> Context:
         joined={step: tuple(line.said for line in lines) for step, lines in by_step.items()},
         time=(began, timezone.now()),
     )
+
+
+def start_of(text: str, tokens: int) -> str:
+    """As much of a text as costs no more than that, as tokens are estimated."""
+    return text if estimate_tokens(text) <= tokens else text.encode()[: 4 * tokens].decode(errors="ignore")
 
 
 def joined_lines(messages: Iterable[Message]) -> tuple[Said, ...]:

@@ -238,3 +238,15 @@ def test_what_was_read_is_told_by_reference(talk: Talk) -> None:
     run.session.refresh_from_db()
     later = build_context(run).read
     assert (later["summary_seq"], later["seqs"]) == (seqs[-1], [ask.seq])
+
+
+def test_a_summary_that_is_too_long_leaves_half_of_the_room_to_what_was_said_last(talk: Talk) -> None:
+    Agent.objects.filter(name="assistant").update(context={"tokens": 200}, instructions="")
+    talk.answer("Old?", "Old!")
+    seq = Message.objects.latest("seq").seq
+    talk.answer("One?", "One!")
+    summaries.store_summary(talk.pk, 0, "They talked. " + "€" * 2000, seq)
+    built = build_context(talk.start("Two?")).prompt
+    assert [line.text for line in built.talk] == ["One?", "One!", "Two?"]
+    assert "They talked. €" in built.instructions
+    assert estimate_tokens(built.instructions) <= 100 + estimate_tokens(f"\n\n{SUMMARY_HEADING}\n\n")
