@@ -17,8 +17,8 @@ def main() -> int | None:
     options = read_options(sys.argv[1:])
     # What Celery starts anew at SIGHUP: by this file's path, its neighbour celery.py would be taken for Celery.
     sys.argv[:] = sys.orig_argv[1:]
-    # Runs live on the event loop, so threads that hear doorbells are all that a pool is for; workers need not know of
-    # one another, for each looks at the same rows.
+    # Runs live on the event loop and doorbells are heard where they are read: the pool is for what beat asks alone.
+    # Workers need not know of one another, for each looks at the same rows.
     worker = app.Worker(
         hostname=host_format(default_nodename(options.hostname)),
         pool_cls="threads",
@@ -37,7 +37,7 @@ def read_options(words: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser("python -m chatproject.worker", description="Make answers.", allow_abbrev=False)
     parser.add_argument("--queues", default="runs,jobs", help="what to listen to (default: %(default)s)")
     parser.add_argument("--hostname", help="its name among the workers: %%h is the machine's (default: celery@%%h)")
-    parser.add_argument("--concurrency", type=int, help="threads that hear doorbells (default: one for each processor)")
+    parser.add_argument("--concurrency", type=int, help="threads for what beat asks (default: one for each processor)")
     return parser.parse_args(words)
 
 

@@ -50,7 +50,7 @@ def tokens_for(agent: Agent) -> int:
 
 
 def build_context(run: Run) -> Context:
-    """Collect what an LLM is told for a run as it was claimed. In a database thread."""
+    """Collect what an LLM is told for a run as it was claimed. It blocks for as long as the database takes."""
     began = timezone.now()
     tokens, may_sum_up = tokens_for(run.agent), run.agent.context.get("summary", True)
     # The session came with the claim: of what both say of a summary, neither is newer than the other.

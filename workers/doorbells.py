@@ -1,8 +1,8 @@
 """How a worker hears a doorbell: at once, in the thread that reads from Redis.
 
-Celery would make a request of the message, hand it to a thread of its pool, trace it there, and acknowledge it. That
-takes as long as a quarter of an answer, for a message that is worth nothing once it is heard: a time to begin at,
-retries, a result and revoking mean nothing to it.
+Celery would make a request of the message, hand it to a thread of its pool, trace it there, and acknowledge it: a tenth
+of a worker's time at many answers, for a message that is worth nothing once it is heard. A time to begin at, retries, a
+result and revoking mean nothing to it.
 """
 
 import logging

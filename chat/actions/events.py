@@ -131,6 +131,7 @@ class Log:
 
     def write(self) -> None:
         if not self._events:
+            assert not self._changes, "no row changes without an event that tells it"
             return
         columns = {name: getattr(self.session, name) for name in self._columns}
         changes = self._changes

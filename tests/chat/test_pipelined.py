@@ -127,13 +127,21 @@ def test_a_plan_is_made_once_and_of_so_many_statements_no_more_are_kept(
     assert kept == 3
 
 
-def test_plans_that_somebody_threw_away_are_made_again_after_one_failure(raw: Any) -> None:
-    for _ in range(2):
-        pipelined.run(raw, [(INSERT, [1, "one"]), ("DELETE FROM said", [])])
+def test_plans_that_somebody_threw_away_are_made_again(raw: Any) -> None:
+    for _ in range(3):
+        assert pipelined.run(raw, [(INSERT, [1, "one"]), ("DELETE FROM said", [])]) == [([], 1), ([], 1)]
         raw.execute("DEALLOCATE ALL")
-        with pytest.raises(errors.InvalidSqlStatementName):
-            pipelined.run(raw, [(INSERT, [1, "one"])])
-    assert pipelined.run(raw, [(INSERT, [1, "one"])]) == [([], 1)]
+
+
+def test_in_a_transaction_that_is_a_failure_once(raw: Any) -> None:
+    pipelined.run(raw, [(INSERT, [1, "one"])])
+    raw.execute("DEALLOCATE ALL")
+    raw.autocommit = False
+    with pytest.raises(errors.InvalidSqlStatementName):
+        pipelined.run(raw, [("DELETE FROM said", []), (INSERT, [2, "two"])])
+    raw.rollback()
+    pipelined.run(raw, [(INSERT, [2, "two"])])
+    assert words(raw) == ["one", "two"], "what was before it is undone"
 
 
 def test_an_action_that_meets_lost_plans_is_done_all_the_same(talk: Talk) -> None:
