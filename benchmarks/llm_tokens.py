@@ -2,10 +2,11 @@
 
 `python -m benchmarks.llm_tokens [--streams 50] [--tokens 400] [--tokens-per-s 50] [--rounds 3]`
 
-An LLM server in a process of its own streams to each runner in turn, each in a process of its own: httpx2 with nothing
-around it, pydantic-ai alone (in its own environment, from a lock), this project's reader alone, and a whole worker:
-claim, context, modes, deltas through Redis, the database. The runners take turns, and each figure is the median of the
-rounds. CPU is what the kernel says that the process used between the first and the last token, start-up excluded.
+An LLM server in a process of its own streams to each runner in turn, each in a process of its own: httpx2 and aiohttp
+with nothing around them, pydantic-ai alone (in its own environment, from a lock), this project's reader alone, and a
+whole worker: claim, context, modes, deltas through Redis, the database. The runners take turns, and each figure is the
+median of the rounds. CPU is what the kernel says that the process used between the first and the last token, start-up
+excluded.
 """
 
 import argparse
@@ -36,7 +37,7 @@ async def measure(one, *args):
     print(json.dumps({"cpu_s": cpu_s() - began, "tokens": tokens}))
 """
 
-BARE = """
+BARE_HTTPX2 = """
 import httpx2
 async def one(client):
     tokens = 0
@@ -50,6 +51,24 @@ async def one(client):
 async def main():
     limits = httpx2.Limits(max_connections=None)
     async with httpx2.AsyncClient(timeout=None, limits=limits, trust_env=False) as client:
+        await measure(one, client)
+asyncio.run(main())
+"""
+
+BARE_AIOHTTP = """
+import aiohttp
+async def one(client):
+    tokens = 0
+    body = {"model": model, "messages": [{"role": "user", "content": "go"}], "stream": True}
+    async with client.post(url + "/chat/completions", json=body) as response:
+        async for line in response.content:
+            if line.startswith(b"data: {"):
+                for choice in json.loads(line[6:])["choices"]:
+                    tokens += bool(choice["delta"].get("content"))
+    return tokens
+async def main():
+    timeout = aiohttp.ClientTimeout(total=None)
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), timeout=timeout) as client:
         await measure(one, client)
 asyncio.run(main())
 """
@@ -101,7 +120,8 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     found: dict[str, list[float]] = {}
     with tempfile.TemporaryDirectory(prefix="llm-tokens-") as folder, LLMProcess(Path(folder)) as server:
         runners = {
-            "httpx2, nothing around it": (sys.executable, BARE),
+            "httpx2, nothing around it": (sys.executable, BARE_HTTPX2),
+            "aiohttp, nothing around it": (sys.executable, BARE_AIOHTTP),
             "pydantic-ai alone": (str(PEER / "bin" / "python"), PYDANTIC_AI),
             "this project's reader": (sys.executable, READER),
         }

@@ -42,7 +42,7 @@ _REPR = re.compile(r"(exception=\w+)\(.*\)(?=>)", re.DOTALL)  # how asyncio show
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 
 # What others log at DEBUG or INFO holds requests with their headers and bodies.
-QUIET = ("openai", "httpx2", "httpcore", "httpcore2", "pydantic_ai", "urllib3", "requests", "twisted", "daphne.server")
+QUIET = ("aiohttp", "httpx2", "httpcore2", "urllib3", "requests", "twisted", "daphne.server")
 
 
 def settings(form: str, level: str) -> dict[str, Any]:

@@ -12,10 +12,12 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager, suppress
 from email.utils import parsedate_to_datetime
+from io import BytesIO
 from typing import Any
 from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
-import httpx2
+import aiohttp
 
 from workers.llm.base import Fault, LLMError
 from workers.llm.loops import client_here
@@ -41,49 +43,65 @@ class Server:
     """The connections to one server, for one event loop."""
 
     def __init__(self, base_url: str, headers: Mapping[str, str], connect_s: float) -> None:
-        # Only connecting is limited here: how long a model may think is `guarded.py`'s to say. And no limit on the
-        # number of connections, whose default (100) would let run 101 wait for an answer that it never asked for.
-        self._http = httpx2.AsyncClient(
-            timeout=httpx2.Timeout(None, connect=connect_s or None),
-            limits=httpx2.Limits(max_connections=None, max_keepalive_connections=50),
-            trust_env=not is_loopback(base_url),  # a proxy cannot reach our own machine
-            # A compressed stream arrives in lumps.
-            headers={**headers, "Accept": "text/event-stream", "Accept-Encoding": "identity"},
+        self._http = aiohttp.ClientSession(
+            # No limit on the number of connections, whose default (100) would let run 101 wait for an answer that it
+            # never asked for.
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=30.0),
+            # Only connecting is limited here: how long a model may think is `guarded.py`'s to say.
+            timeout=aiohttp.ClientTimeout(total=None, connect=connect_s or None),
+            # Not trust_env: where ~/.netrc knows the server, aiohttp refuses a request that brings its own key.
+            proxy=_proxy_to(base_url),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers={
+                **headers,
+                "Content-Type": "application/json",
+                "Accept": "text/event-stream",
+                "Accept-Encoding": "identity",  # a compressed stream arrives in lumps
+            },
         )
 
     async def close(self) -> None:
-        await self._http.aclose()
+        await self._http.close()
 
     @asynccontextmanager
     async def ask(self, url: str, body: Mapping[str, Any]) -> AsyncIterator[AsyncIterator[str]]:
         """Send a request, and give the data of its events. Whatever fails inside is raised as an LLMError."""
+        # As a file, a long talk is sent in parts, between which the other answers go on.
+        content = BytesIO(json.dumps(body).encode("ascii"))
         try:
-            # Not httpx2's json=: it would refuse a lone surrogate, which a talk may well hold.
-            content = json.dumps(body).encode("ascii")
-            request = self._http.build_request(
-                "POST", url, content=content, headers={"Content-Type": "application/json"}
-            )
-            response = await self._http.send(request, stream=True)
-            try:
-                if response.status_code != 200:
+            async with self._http.post(url, data=content, allow_redirects=False) as response:
+                if response.status != 200:
                     raise await _refusal(response)
-                if "text/html" in response.headers.get("content-type", ""):
+                if "text/html" in response.headers.get("Content-Type", ""):
                     raise unreadable()
-                async with aclosing(events_of(response.aiter_bytes())) as events:
+                async with aclosing(events_of(response.content.iter_any())) as events:
                     yield events
-            finally:
-                await response.aclose()
-        except httpx2.ConnectTimeout as error:
+        except aiohttp.ConnectionTimeoutError as error:
             raise LLMError("llm_timeout", "The language model could not be reached in time.", temporary=True) from error
-        except httpx2.ConnectError as error:
+        except (aiohttp.ClientConnectorError, aiohttp.ClientHttpProxyError) as error:
             raise unavailable("The language model cannot be reached.") from error
-        except httpx2.TransportError as error:
-            raise unavailable("The connection to the language model broke off.") from error
-        except (httpx2.HTTPError, httpx2.InvalidURL, EventTooLong) as error:
+        except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError) as error:
+            raise broken_off() from error
+        except (aiohttp.ClientError, EventTooLong) as error:
             raise unreadable() from error
         except ODD as error:
             # An odd but valid JSON: nobody checks each of a hundred thousand tokens for what it may lack.
             raise unreadable() from error
+
+
+def _proxy_to(base_url: str) -> str | None:
+    """Return the proxy that the environment names for a server. Raises: ValueError."""
+    server = urlsplit(base_url)
+    if is_loopback(base_url) or proxy_bypass(server.netloc):  # a proxy cannot reach our own machine
+        return None
+    proxies = getproxies()
+    proxy = proxies.get(server.scheme) or proxies.get("all")
+    if not proxy:
+        return None
+    proxy = proxy if "://" in proxy else f"http://{proxy}"
+    if urlsplit(proxy).scheme not in ("http", "https"):
+        raise ValueError(f"The environment names a proxy for {server.hostname} that is no HTTP proxy.")
+    return proxy
 
 
 async def read_rest(events: AsyncIterator[str], take: Callable[[str], float | None]) -> None:
@@ -92,7 +110,7 @@ async def read_rest(events: AsyncIterator[str], take: Callable[[str], float | No
     `take` gets each event's data, and says for how many seconds at most it is worth going on. Nothing that happens
     here is an error any more: not a server that breaks off, and none that goes on to say nothing.
     """
-    with suppress(TimeoutError, LLMError, httpx2.HTTPError, *ODD):
+    with suppress(TimeoutError, LLMError, aiohttp.ClientError, *ODD):
         async with asyncio.timeout(take("")) as patience:
             async for data in events:
                 if (within_s := take(data)) is not None:
@@ -124,6 +142,7 @@ def named_server(
     if model == name or not model.strip():
         raise ValueError(f"{name!r} names no model: write it like '{provider}:MODEL'.")
     base_url = _checked_url(url_name, env.get(url_name) or own_url)
+    _proxy_to(base_url)
     api_key = env.get(key_name, "")
     if not api_key and base_url == own_url:
         raise ValueError(f"{name!r} needs {key_name}, or {url_name} for a server of your own.")
@@ -167,10 +186,10 @@ def told_error(error: Any) -> LLMError:
     return unavailable("The language model reported an error.")
 
 
-async def _refusal(response: httpx2.Response) -> LLMError:
-    status = response.status_code
+async def _refusal(response: aiohttp.ClientResponse) -> LLMError:
+    status = response.status
     body = b""
-    async for chunk in response.aiter_bytes():
+    async for chunk in response.content.iter_any():
         body += chunk
         if len(body) > MAX_ERROR_BYTES:
             break

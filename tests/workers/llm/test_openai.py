@@ -138,7 +138,8 @@ async def test_an_endless_answer_is_stopped_and_its_connection_closed(llm_server
     assert (error.code, error.temporary) == ("run_too_long", False)
     assert 20 / PATIENCE < len(text.split()) <= 85
     (request,) = llm_server.requests_with("for ever and ever")
-    assert llm_server.wait_for("close", id=request["id"])["midstream"] is True
+    closed = await asyncio.to_thread(llm_server.wait_for, "close", id=request["id"])  # by the loop, in its next round
+    assert closed["midstream"] is True
 
 
 async def test_a_server_that_is_not_there_is_unavailable() -> None:
@@ -200,19 +201,6 @@ async def test_the_connection_is_closed_within_200_ms_of_the_end_of_interest(
     assert close["midstream"] is True
     assert close["at"] - ended_at < 0.2 * PATIENCE
     assert close["tokens"] < 100
-
-
-async def test_a_proxy_of_the_environment_is_not_asked_for_our_own_machine(
-    llm_server: LLMProcess, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in ("http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
-        monkeypatch.setenv(name, "http://127.0.0.1:9")
-    monkeypatch.delenv("no_proxy", raising=False)
-    monkeypatch.delenv("NO_PROXY", raising=False)
-    assert await read_text(model(llm_server, "echo"), asking("past the proxy")) == "past the proxy"
-    elsewhere = {"OPENAI_BASE_URL": "http://llm.example/v1"}
-    error, _ = await failure_of(open_llm("openai:x", Limits(), env=elsewhere), asking("through the proxy"))
-    assert error.code == "llm_unavailable"
 
 
 async def test_no_answer_waits_for_a_hundred_others_to_end(llm_server: LLMProcess) -> None:
