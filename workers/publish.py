@@ -45,6 +45,11 @@ class Draft:
         self.kind = kind
         self.message_id = str(run.answer_id)
         self.group = stream.session_group(run.session_id)
+        self.keys = [
+            stream.fence_key(run.session_id, run.pk),
+            stream.draft_key(run.session_id, self.message_id, kind),
+        ]
+        self.channel = shards.channel_of(self.group)
         self.on_fenced = on_fenced
         self.text = ""
         self.sent_chars = 0
@@ -108,17 +113,13 @@ class Draft:
             opening,
             self.clearings,
         )
-        keys = [
-            stream.fence_key(self.run.session_id, self.run.pk),
-            stream.draft_key(self.run.session_id, self.message_id, self.kind),
-        ]
         args = [
-            *keys,
+            *self.keys,
             self.run.attempt,
             0 if self.is_whole else self.sent_bytes,
             "1" if self.is_whole else "0",
             encoded,
-            shards.channel_of(self.group),
+            self.channel,
             stream.delta_message(delta),
             stream.DRAFT_TTL_MS,
         ]
