@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from functools import cache, partial
 from itertools import count
+from secrets import token_hex
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -17,7 +18,7 @@ from psycopg import Connection, errors, pq
 from psycopg.abc import PQGen
 from psycopg.abc import Transformer as Values
 from psycopg.adapt import PyFormat, Transformer
-from psycopg.generators import fetch_many, pipeline_communicate
+from psycopg.generators import fetch_many, pipeline_communicate, send
 from psycopg.pq.abc import PGconn, PGresult
 
 Statement = tuple[str, Sequence[Any]]  # with %s for each value
@@ -27,6 +28,11 @@ Message = Callable[[], None]
 
 PLANS_MAX = 500  # a connection keeps; what comes after them is planned each time
 
+# psycopg has thrown them away with its own, or a pooler has in between; or a column is of another type now.
+PLANS_LOST = (errors.InvalidSqlStatementName, errors.FeatureNotSupported)
+
+# Behind a pooler that gives a server to several processes, no other's plan goes by a name of ours.
+_PROCESS = token_hex(4).encode()
 _plans: "WeakKeyDictionary[Connection[Any], dict[Plan, bytes]]" = WeakKeyDictionary()
 _numbers = count()
 
@@ -42,13 +48,15 @@ def run(connection: "Connection[Any]", statements: Sequence[Statement]) -> list[
     if not connection.autocommit and server.transaction_status == pq.TransactionStatus.IDLE:
         messages.append((partial(server.send_query_params, connection._get_tx_start_command(), None), None))
     made: dict[Plan, bytes] = {}
+    has_kept = False  # a plan of before is used
     for index, (sql, given) in enumerate(statements):
         sent = values.dump_sequence(given, [PyFormat.AUTO] * len(given))
         types, formats = values.types or (), values.formats
         plan = (sql, types)
-        name = plans.get(plan) or made.get(plan)
+        kept = plans.get(plan)
+        name, has_kept = kept or made.get(plan), has_kept or kept is not None
         if name is None and len(plans) + len(made) < PLANS_MAX:
-            name = made[plan] = b"chat_%d" % next(_numbers)
+            name = made[plan] = b"chat_%s_%d" % (_PROCESS, next(_numbers))
             messages.append((partial(server.send_prepare, name, _numbered(sql), types), plan))
         if name is None:
             messages.append((partial(server.send_query_params, _numbered(sql), sent, types, formats), index))
@@ -60,8 +68,8 @@ def run(connection: "Connection[Any]", statements: Sequence[Statement]) -> list[
         for result in reply:
             if result.status == pq.ExecStatus.FATAL_ERROR:
                 problem = errors.error_from_result(result, encoding=server._encoding)
-                if isinstance(problem, errors.InvalidSqlStatementName):
-                    plans.clear()  # somebody has thrown them away: psycopg with its own, or a pooler in between
+                if has_kept and isinstance(problem, PLANS_LOST):
+                    plans.clear()
                     if connection.autocommit:
                         return run(connection, statements)  # else who began the transaction begins it anew
                 raise problem
@@ -77,16 +85,18 @@ def _exchange(connection: "Connection[Any]", messages: Sequence[Message]) -> lis
     server.enter_pipeline_mode()
     try:
         replies: list[list[PGresult]] = connection.wait(_exchanging(server, messages))
+        server.exit_pipeline_mode()
     except BaseException:
         server.finish()  # it is lost, or whoever used it next would read our answers
         raise
-    server.exit_pipeline_mode()
     return replies
 
 
 def _exchanging(server: PGconn, messages: Sequence[Message]) -> PQGen[list[list[PGresult]]]:
     replies: list[list[PGresult]] = yield from pipeline_communicate(server, deque(messages))
-    while len(replies) < len(messages):
+    yield from send(server)  # what is left of the last ones: to fetch is only to read, and Postgres waits for the rest
+    # Not as many as there are messages: what a COMMIT would refuse, the sync refuses with a reply of its own.
+    while not replies or replies[-1][-1].status != pq.ExecStatus.PIPELINE_SYNC:
         replies.append((yield from fetch_many(server)))
     return replies
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any, ParamSpec, TypeVar
 from uuid import UUID
 
-from django.db import IntegrityError, OperationalError, ProgrammingError, connection, transaction
+from django.db import IntegrityError, NotSupportedError, OperationalError, ProgrammingError, connection, transaction
 from django.db.models import Model
 from django.utils import timezone
 
@@ -23,8 +23,8 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 TRIES = 4
-# Serialisation failure, deadlock, lock not available, and a plan that the connection has lost.
-TEMPORARY_SQLSTATES = {"40001", "40P01", "55P03", "26000"}
+# Serialisation failure, deadlock, lock not available; a plan that the connection has lost, or whose table has changed.
+TEMPORARY_SQLSTATES = {"40001", "40P01", "55P03", "26000", "0A000"}
 
 
 def action(fn: Callable[P, T]) -> Callable[P, T]:
@@ -38,7 +38,7 @@ def action(fn: Callable[P, T]) -> Callable[P, T]:
         for left in reversed(range(TRIES)):
             try:
                 return fn(*args, **kwargs)
-            except (OperationalError, IntegrityError, ProgrammingError) as problem:
+            except (OperationalError, IntegrityError, ProgrammingError, NotSupportedError) as problem:
                 if not left or connection.in_atomic_block or not _may_wait() or not _is_temporary(problem):
                     raise
                 time.sleep(0.005 * (TRIES - left))

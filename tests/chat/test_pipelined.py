@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -172,8 +173,48 @@ def test_answers_that_nobody_waits_for_any_more_are_read_by_nobody_else(
     assert raw.closed
 
 
-def test_large_values_go_both_ways_at_once(raw: Any) -> None:
-    """Both sides would wait for each other, where one of them only writes."""
-    large = "x" * 300_000
-    statements: list[tuple[str, list[Any]]] = [("SELECT %s::text || %s::text", [large, large])] * 4
-    assert [rows[0][0] == large * 2 for rows, _ in pipelined.run(raw, statements)] == [True] * 4
+@pytest.mark.parametrize("times", [1, 3])
+def test_large_values_go_both_ways_at_once(raw: Any, times: int) -> None:
+    # Far more than the sockets between us hold, and for a moment nobody reads: neither side may wait for the other.
+    large = "x" * 8_000_000
+    statements: list[tuple[str, list[Any]]] = [("SELECT pg_sleep(0.1)", []), *[("SELECT %s::text", [large])] * times]
+    _, *found = within(20, raw, lambda: pipelined.run(raw, statements))
+    assert [rows[0][0] == large for rows, _ in found] == [True] * times
+
+
+def within(seconds: float, raw: Any, call: Callable[[], Any]) -> Any:
+    """What a call returns, or a failure where it hangs: then the connection is cut, or nothing would ever end."""
+    with ThreadPoolExecutor(1) as pool:
+        called = pool.submit(call)
+        try:
+            return called.result(seconds)
+        except TimeoutError:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT pg_terminate_backend(%s)", [raw.info.backend_pid])
+            raise
+
+
+def test_what_only_the_end_of_a_transaction_refuses_is_told_and_the_connection_serves_the_next(raw: Any) -> None:
+    raw.execute("CREATE TEMPORARY TABLE heard (said int REFERENCES said (id) DEFERRABLE INITIALLY DEFERRED)")
+    for _ in range(2):
+        with pytest.raises(errors.ForeignKeyViolation):
+            pipelined.run(raw, [(INSERT, [1, "one"]), ("INSERT INTO heard (said) VALUES (%s)", [99])])
+    assert words(raw) == []
+
+
+def test_plans_are_made_again_when_a_column_is_of_another_type(raw: Any) -> None:
+    statements: list[tuple[str, list[Any]]] = [("SELECT id FROM said", [])]
+    for kind in ("bigint", "text", "int USING id::int"):
+        assert pipelined.run(raw, statements) == [([], 0)]
+        raw.execute(f"ALTER TABLE said ALTER id TYPE {kind}")
+    raw.autocommit = False
+    with pytest.raises(errors.FeatureNotSupported):
+        pipelined.run(raw, statements)
+    raw.rollback()
+    assert pipelined.run(raw, statements) == [([], 0)]
+
+
+def test_what_postgres_cannot_do_at_all_is_said_once(raw: Any) -> None:
+    for _ in range(2):
+        with pytest.raises(errors.FeatureNotSupported):
+            pipelined.run(raw, [("SELECT 1", []), ("SELECT count(*) FROM said FOR UPDATE", [])])
