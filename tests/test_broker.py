@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import redis as redis_py
-from kombu import Connection, Consumer, Queue
+from kombu import Connection, Consumer, Message, Queue
 
 from chatproject.celery import app
 
@@ -33,6 +33,26 @@ def test_junk_in_the_queue_does_not_end_who_listens(redis_url: str, junk: bytes)
             for _ in range(2):
                 connection.drain_events(timeout=5)
     assert heard == [{"after": "it"}]
+
+
+def test_messages_that_nobody_can_handle_keep_no_place_among_those_that_may_be_open(redis_url: str) -> None:
+    heard: list[Any] = []
+
+    def hear(body: Any, message: Message) -> None:
+        heard.append(body["number"])
+        if body["number"] < 5:
+            raise LookupError("what Celery does without an id")
+        message.ack()
+
+    with Connection(redis_url) as connection, connection.Producer() as producer:
+        redis_py.Redis.from_url(redis_url).delete("odd")
+        for number in range(7):
+            producer.publish({"number": number}, routing_key="odd")
+        with Consumer(connection, [Queue("odd")], callbacks=[hear], accept=["json"], prefetch_count=2):
+            for _ in range(7):
+                connection.drain_events(timeout=5)
+    assert heard == list(range(7))
+    assert not redis_py.Redis.from_url(redis_url).hlen("unacked"), "nothing comes again later"
 
 
 def test_a_redis_that_takes_no_more_counts_as_away(redis_url: str) -> None:
