@@ -16,12 +16,12 @@ log = logging.getLogger(__name__)
 
 class Channel(redis.Channel):
     def _brpop_read(self, **options: Any) -> Any:
-        open_before = set(self.qos._delivered)
+        open_before = set(self.qos._delivered or ())
         try:
             return super()._brpop_read(**options)  # type: ignore[misc]  # kombu has no types
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as problem:
             log.error("what lay in the queue is no message: %s", type(problem).__name__)
-            for tag in set(self.qos._delivered) - open_before:
+            for tag in set(self.qos._delivered or ()) - open_before:
                 self.qos.ack(tag)  # nobody else will, and it would keep its place among those that may be open
             return True  # something was read
 

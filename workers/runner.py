@@ -262,9 +262,9 @@ async def _fail(attempt: Attempt, error: dict[str, Any]) -> None:
     fail = partial(attempts.fail_run, fallback_status=attempt.fallback_status)
     try:
         await surely(fail, run, error, attempt.text.text, *spent)
-    except (DatabaseError, ValueError):  # also text that cannot be encoded
-        log.exception("what was shown of run %s cannot be stored", run.pk)
-        await surely(fail, run, error, "", *spent)
+    except (DatabaseError, ValueError, OverflowError):  # also text that cannot be encoded, and odd numbers
+        log.exception("what was shown of run %s, or what it spent, cannot be stored", run.pk)
+        await surely(fail, run, error, "")
 
 
 async def _stopped(attempt: Attempt) -> None:

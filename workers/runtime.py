@@ -28,6 +28,7 @@ from chat.models import Run
 from chat.outbox import outbox
 from chat.prepared import Given, Prepared
 from workers.context import Context, build_context, tokens_for
+from workers.llm import close_clients
 
 log = logging.getLogger(__name__)
 
@@ -130,6 +131,9 @@ class Runtime:
                     for held in list(self.held.values()):
                         held.stop(DRAINED)
                     await asyncio.sleep(0.01)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(1.0):
+                await close_clients()
         self._ended.set()
 
     def wait_drained(self) -> None:

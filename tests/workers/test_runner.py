@@ -112,6 +112,19 @@ async def test_text_that_no_database_takes_is_clean_before_it_gets_there(
     assert await answers() == ["ab 🌍!"]
 
 
+async def test_a_run_whose_count_of_tokens_no_database_takes_ends_all_the_same(
+    talk: Talk, runtime: Runtime, llm: LedLLM, redis: Any
+) -> None:
+    """It would be asked for again until it counts as crashed too often."""
+    await writing(talk.post)
+    held = await begun(runtime, talk)
+    llm.say("Whole.")
+    llm.end(Spent(11, 2**64))
+    await over(runtime)
+    row = await until_row(held.run, status="failed")
+    assert (row.error or {})["code"] == "internal"
+
+
 async def test_a_model_whose_packages_load_for_long_holds_up_nobody_else(
     talk: Talk, runtime: Runtime, monkeypatch: pytest.MonkeyPatch, redis: Any
 ) -> None:

@@ -18,6 +18,7 @@ from tests.processes import eventually
 from tests.threads import stopped_at
 from tests.workers.process import LOST, forget_publishers
 from workers import runtime as runtime_module
+from workers.llm.loops import client_here
 from workers.runtime import Runtime
 from workers.tools import load_tools
 
@@ -158,6 +159,24 @@ def test_a_claim_that_is_under_way_when_the_process_goes_down_is_handed_back_too
         process.wait_drained()
     now = Run.objects.get(pk=run.run_id)
     assert (now.status, now.attempt, now.crashes) == ("queued", 2, 0)
+
+
+def test_a_process_that_goes_down_closes_its_connections_to_models(process: Runtime) -> None:
+    """What is open when its loop is gone, Python complains of, and an operator wonders about."""
+    process.start()
+    eventually(lambda: process.worker_id, "it is registered")
+    closed = threading.Event()
+
+    class Client:
+        async def close(self) -> None:
+            closed.set()
+
+    async def open_one() -> None:
+        client_here("of this test", Client)
+
+    process.spawn(open_one())
+    process.wait_drained()
+    assert closed.is_set()
 
 
 def test_a_process_that_goes_down_takes_nothing_new(talk: Talk, process: Runtime) -> None:

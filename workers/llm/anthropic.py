@@ -22,6 +22,7 @@ from workers.llm.base import (
     Text,
     ToolCall,
     ToolSpec,
+    tokens_told,
 )
 from workers.llm.openai import is_json
 from workers.llm.wire import broken_off, named_server, read_rest, refused_to_answer, server_here, told_error
@@ -29,7 +30,8 @@ from workers.llm.wire import broken_off, named_server, read_rest, refused_to_ans
 _ANTHROPIC_URL = "https://api.anthropic.com"
 _VERSION = "2023-06-01"
 _MAX_TOKENS = "8192"
-_END_S = 0.25
+# The answer is whole, and only its usage may follow. A server that goes on to say nothing is not waited for.
+_STOP_S, _END_S = 2.0, 0.25
 _STOPS: dict[str, StopReason] = {
     "max_tokens": "length",
     "model_context_window_exceeded": "length",
@@ -68,11 +70,11 @@ class Anthropic:
             async for data in events:
                 if piece := answer.read(json.loads(data)):
                     yield piece
-                if answer.is_over:
+                if answer.is_over or answer.stop is not None:
                     break
             if answer.stop is None:
                 raise broken_off()
-            await read_rest(events, lambda _: _END_S)
+            await read_rest(events, answer.read_late)
         for piece in answer.last():
             yield piece
 
@@ -110,6 +112,15 @@ class _Answer:
             raise told_error(event.get("error"))
         return None  # also of pings, and of what there may be one day
 
+    def read_late(self, data: str) -> float | None:
+        """Take what follows the end of the answer. Returns for how long to go on."""
+        was_over = self.is_over
+        if data:
+            self.read(json.loads(data))
+            if was_over or not self.is_over:
+                return None
+        return _END_S if self.is_over else _STOP_S
+
     def _piece(self, index: int, delta: dict[str, Any]) -> Piece | None:
         kind = delta["type"]
         if kind in ("text_delta", "text"):
@@ -124,7 +135,7 @@ class _Answer:
         return None
 
     def _add_usage(self, usage: dict[str, Any] | None) -> None:
-        self._usage |= {name: value for name, value in (usage or {}).items() if isinstance(value, int)}
+        self._usage |= {name: tokens_told(value) for name, value in (usage or {}).items()}
 
     def last(self) -> list[Piece]:
         """Give what is known at the end: the calls, why it stopped, what it cost. Raises: LLMError."""
@@ -213,6 +224,6 @@ def _args(call: ToolCall) -> dict[str, Any]:
     """Read the arguments, which this wire takes as an object; what is none was refused, as its result tells."""
     try:
         args = json.loads(call.args_json)
-    except ValueError:
+    except (ValueError, RecursionError):
         args = None
     return args if isinstance(args, dict) else {}

@@ -21,6 +21,7 @@ from workers.llm.base import (
     StopReason,
     Text,
     ToolCall,
+    tokens_told,
 )
 from workers.llm.wire import broken_off, named_server, read_rest, refused_to_answer, server_here, told_error
 
@@ -128,7 +129,7 @@ class _Answer:
 
     def read_late(self, data: str) -> float | None:
         """Take what follows the end of the answer. Returns for how long to go on."""
-        if data == _DONE:
+        if data == _DONE and not self.is_done:
             self.is_done = True
         elif data:
             self.read(json.loads(data))
@@ -153,9 +154,9 @@ class _Answer:
         if usage := chunk.get("usage"):
             details = usage.get("prompt_tokens_details") or {}
             self._spent = Spent(
-                int(usage.get("prompt_tokens") or 0),
-                int(usage.get("completion_tokens") or 0),
-                int(details.get("cached_tokens") or 0),
+                tokens_told(usage.get("prompt_tokens")),
+                tokens_told(usage.get("completion_tokens")),
+                tokens_told(details.get("cached_tokens")),
             )
 
     def last(self) -> list[Piece]:
@@ -179,7 +180,7 @@ class _Answer:
 def is_json(text: str) -> bool:
     try:
         json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     return True
 

@@ -25,7 +25,7 @@ from workers.llm.sse import EventTooLong, events_of
 
 MAX_ERROR_BYTES = 64 * 1024
 # What reading an odd but valid JSON leads to.
-ODD = (ValueError, TypeError, AttributeError, LookupError)
+ODD = (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, RecursionError)
 UNREADABLE = "The language model sent something that cannot be read."
 
 _TRY_AGAIN = {408, 409, 425, 429}
@@ -43,6 +43,8 @@ class Server:
     """The connections to one server, for one event loop."""
 
     def __init__(self, base_url: str, headers: Mapping[str, str], connect_s: float) -> None:
+        if urlsplit(base_url).username:  # the address has a password of its own, which goes where our key would
+            headers = {name: value for name, value in headers.items() if name.lower() != "authorization"}
         self._http = aiohttp.ClientSession(
             # No limit on the number of connections, whose default (100) would let run 101 wait for an answer that it
             # never asked for.
@@ -125,8 +127,12 @@ def server_here(base_url: str, headers: Mapping[str, str], connect_s: float) -> 
 
 def _checked_url(name: str, value: str) -> str:
     """Return a server's address without its last slash. Raises: ValueError."""
-    parts = urlsplit(value)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    try:
+        parts = urlsplit(value)
+        is_address = parts.scheme in ("http", "https") and (parts.hostname or "").encode("idna") and parts.port != 0
+    except ValueError:  # a port or a host that there cannot be
+        is_address = False
+    if not is_address:
         raise ValueError(f"{name} is no address: write it like 'http://127.0.0.1:8080/v1'.")
     return value.rstrip("/")
 
@@ -143,7 +149,9 @@ def named_server(
         raise ValueError(f"{name!r} names no model: write it like '{provider}:MODEL'.")
     base_url = _checked_url(url_name, env.get(url_name) or own_url)
     _proxy_to(base_url)
-    api_key = env.get(key_name, "")
+    api_key = env.get(key_name, "").strip()
+    if not re.fullmatch("[!-~]*", api_key):
+        raise ValueError(f"{key_name} is no key: there is something in it that no header can carry.")
     if not api_key and base_url == own_url:
         raise ValueError(f"{name!r} needs {key_name}, or {url_name} for a server of your own.")
     return model, base_url, api_key or "none"
@@ -196,7 +204,7 @@ async def _refusal(response: aiohttp.ClientResponse) -> LLMError:
     try:
         told = json.loads(body)
         error = told.get("error", told) if isinstance(told, dict) else {}
-    except ValueError:
+    except (ValueError, RecursionError):
         error = {}
     fault = _fault_by(_words(error)) if 400 <= status < 500 else None
     if fault and (status != 429 or fault == "auth"):

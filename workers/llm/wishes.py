@@ -98,7 +98,7 @@ def report_of(results: Sequence[Returned], prompt: Prompt) -> str:
 def _ids_of(call: ToolCall | None) -> str:
     try:
         args = json.loads(call.args_json) if call else {}
-    except ValueError:
+    except (ValueError, RecursionError):
         args = {}
     ids = [str(value)[:40] for name, value in args.items() if name == "id" or name.endswith("_id")]
     return f" ({', '.join(ids)})" if ids else ""
@@ -114,7 +114,7 @@ def _told(text: str) -> str:
     """Say a JSON object as people would: {"order_id": 7, "status": "sent"} is "order 7, status sent"."""
     try:
         value = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         note, _, rest = text.partition("\n")  # a line about the call may stand before what it gave
         return f"{_told(rest)} {note}" if rest.startswith("{") else text.strip()
     return ", ".join(_pairs(value)) + "." if isinstance(value, dict) and value else text.strip()

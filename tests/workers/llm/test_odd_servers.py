@@ -1,0 +1,151 @@
+"""What becomes of an answer when its server says what no server should, or is named by an odd address or key."""
+
+from __future__ import annotations
+
+import json
+from base64 import b64encode
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from tests.workers.llm.odd_server import HEAD, OddServer, odd_server
+from tests.workers.scripted import asking, read
+from workers.llm import anthropic as of_anthropic
+from workers.llm import close_clients, open_llm
+from workers.llm import openai as of_openai
+from workers.llm.base import LLM, Called, Limits, LLMError, Prompt, Returned, Spent, Text, ToolCall, tokens_told
+
+DEEP = "[" * 100_000
+
+
+@pytest.fixture(autouse=True)
+async def clients_closed() -> AsyncIterator[None]:
+    yield
+    await close_clients()
+
+
+def event(data: Any) -> bytes:
+    return f"data: {data if isinstance(data, str) else json.dumps(data)}\n\n".encode()
+
+
+def openai(server: OddServer, userinfo: str = "") -> LLM:
+    env = {"OPENAI_BASE_URL": f"http://{userinfo}127.0.0.1:{server.port}/v1", "OPENAI_API_KEY": "sk-ours"}
+    return open_llm("openai:x", Limits(between_tokens_s=5), env=env)
+
+
+def anthropic(server: OddServer) -> LLM:
+    return open_llm(
+        "anthropic:x", Limits(between_tokens_s=5), env={"ANTHROPIC_BASE_URL": f"http://127.0.0.1:{server.port}"}
+    )
+
+
+def said(text: str, finish: str | None = None, **more: Any) -> bytes:
+    return event({"choices": [{"delta": {"content": text}, "finish_reason": finish}], **more})
+
+
+def text_of(pieces: list[Any]) -> str:
+    return "".join(piece.text for piece in pieces if isinstance(piece, Text))
+
+
+# --- usage ------------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("nonsense", [-1, 2**64 - 1, 10**300, 1e999, float("nan"), "many", None, []])
+async def test_nonsense_for_usage_costs_nothing_and_no_answer(nonsense: Any) -> None:
+    assert tokens_told(nonsense) == 0
+    usage = {"prompt_tokens": 7, "completion_tokens": nonsense, "prompt_tokens_details": {"cached_tokens": nonsense}}
+    async with odd_server(HEAD, said("whole", "stop", usage=usage), event("[DONE]")) as server:
+        pieces = await read(openai(server), asking("how much?"))
+    assert text_of(pieces) == "whole"
+    assert pieces[-1] == Spent(7, 0, 0)
+
+
+def test_a_number_of_tokens_is_read_as_it_is() -> None:
+    assert [tokens_told(number) for number in (0, 7, 12.0, 1_000_000)] == [0, 7, 12, 1_000_000]
+
+
+# --- bodies -----------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    "body",
+    [
+        HEAD + event(DEEP),
+        HEAD + event('{"choices":[{"delta":{"tool_calls":[{"index":1e999,"id":"a","function":{"name":"x"}}]}}]}'),
+        f"HTTP/1.1 503 No\r\nContent-Length: {len(DEEP)}\r\n\r\n{DEEP}".encode(),
+    ],
+    ids=["nested without end", "an endless index", "a refusal that nests without end"],
+)
+async def test_what_cannot_be_read_is_a_fault_of_the_server_and_the_next_llm_is_asked(body: bytes) -> None:
+    async with odd_server(body) as server:
+        with pytest.raises(LLMError) as caught:
+            await read(openai(server), asking("what is that?"))
+    assert caught.value.temporary
+
+
+@pytest.mark.parametrize("provider", [of_openai, of_anthropic])
+def test_a_call_that_nests_without_end_breaks_no_later_request(provider: Any) -> None:
+    talk = (Called("", (ToolCall("a", "x", DEEP),)), Returned("a", "x", "no JSON", is_error=True))
+    request = provider.request_of("x", Prompt("", talk), *([100] if provider is of_anthropic else []))
+    assert DEEP not in json.dumps(request)
+
+
+async def test_a_call_that_nests_without_end_is_taken_for_one_that_was_cut() -> None:
+    call = {"index": 0, "id": "a", "function": {"name": "x", "arguments": DEEP}}
+    async with odd_server(
+        HEAD, event({"choices": [{"delta": {"tool_calls": [call]}, "finish_reason": "length"}]})
+    ) as one:
+        pieces = await read(openai(one), asking("call it"))
+    assert not [piece for piece in pieces if isinstance(piece, ToolCall)]
+
+
+# --- ends -------------------------------------------------------------------------------------------------------------
+async def test_who_goes_on_saying_that_it_is_done_is_not_listened_to_for_ever() -> None:
+    async with odd_server(HEAD, said("whole", "stop"), again=event("[DONE]")) as server:
+        assert text_of(await read(openai(server), asking("done?"))) == "whole"
+
+
+ANTHROPIC = (
+    HEAD,
+    event({"type": "message_start", "message": {"usage": {"input_tokens": 5, "output_tokens": 1}}}),
+    event({"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "whole"}}),
+    event({"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 2**64}}),
+)
+STOP, PING = event({"type": "message_stop"}), event({"type": "ping"})
+
+
+@pytest.mark.parametrize(
+    ("end", "again"),
+    [([STOP], PING), ([STOP], STOP), ([], PING)],
+    ids=["pings after the end", "one end after the other", "pings and no end"],
+)
+async def test_an_answer_that_is_whole_is_not_lost_to_what_goes_on_behind_it(end: list[bytes], again: bytes) -> None:
+    async with odd_server(*ANTHROPIC, *end, again=again) as server:
+        pieces = await read(anthropic(server), asking("whole?"))
+    assert text_of(pieces) == "whole"
+    assert pieces[-1] == Spent(5, 0, 0)
+
+
+# --- addresses and keys -----------------------------------------------------------------------------------------------
+async def test_an_address_with_a_password_of_its_own_is_asked_with_that() -> None:
+    async with odd_server(HEAD, said("through the gate", "stop"), event("[DONE]")) as server:
+        pieces = await read(openai(server, userinfo="me:secret@"), asking("who is there?"))
+    assert text_of(pieces) == "through the gate"
+    assert f"authorization: basic {b64encode(b'me:secret').decode()}".lower() in server.heads[0]
+
+
+@pytest.mark.parametrize("url", ["http://a..b/v1", "http://llm:99999/v1", "http://[::1/v1", "http://:80/v1", "llm/v1"])
+def test_an_address_that_there_cannot_be_is_refused_when_the_model_is_opened(url: str) -> None:
+    with pytest.raises(ValueError, match="OPENAI_BASE_URL"):
+        open_llm("openai:x", Limits(), env={"OPENAI_BASE_URL": url})
+
+
+@pytest.mark.parametrize("key", ["sk-\nours", "sk ours", "sk-\0", "schlüssel"])
+def test_a_key_that_no_header_can_carry_is_refused_and_not_told(key: str) -> None:
+    with pytest.raises(ValueError, match="OPENAI_API_KEY") as refused:
+        open_llm("openai:x", Limits(), env={"OPENAI_API_KEY": key})
+    assert key not in str(refused.value)
+
+
+async def test_a_line_end_behind_a_key_does_no_harm() -> None:
+    async with odd_server(HEAD, said("welcome", "stop"), event("[DONE]")) as server:
+        env = {"OPENAI_BASE_URL": f"http://127.0.0.1:{server.port}/v1", "OPENAI_API_KEY": "sk-ours\n"}
+        assert text_of(await read(open_llm("openai:x", Limits(), env=env), asking("who?"))) == "welcome"
+    assert "authorization: bearer sk-ours\r\n" in server.heads[0]
