@@ -8,7 +8,7 @@ from django.db.models.functions import Now
 
 from chat.actions.endings import Following, say
 from chat.actions.events import Log, action, locked
-from chat.actions.members import writer
+from chat.actions.members import locked_by, writer
 from chat.actions.questions import args_hash
 from chat.database import reading, writing
 from chat.errors import AlreadyResolved, ChatError, Expired, InvalidInput, NotFound
@@ -41,7 +41,7 @@ def resolve_interrupt(user: User, interrupt_id: UUID, answer: Answer, *, by_oper
     The run goes on when its last open question is settled. An operator, whom the admin has let in, may answer any.
     Raises `NotFound`, `NotAllowed`, `InvalidInput`, `AlreadyResolved`, `Expired`.
     """
-    return _resolve(user, *_see(user, interrupt_id, answer, by_operator=by_operator))
+    return _resolve(user, *_see(user, interrupt_id, answer, by_operator=by_operator), by_operator=by_operator)
 
 
 async def answer_interrupt(user: User, interrupt_id: UUID, answer: Answer) -> Interrupt:
@@ -93,8 +93,8 @@ def _read(asked: Interrupt, answer: Answer) -> dict[str, Any]:
 
 
 @action
-def _resolve(user: User, asked: Interrupt, changes: dict[str, Any]) -> Interrupt:
-    with locked(asked.session_id) as log:
+def _resolve(user: User, asked: Interrupt, changes: dict[str, Any], *, by_operator: bool = False) -> Interrupt:
+    with locked_by(user, asked.session_id, by_operator=by_operator) as log:
         in_time = Q(expires_at=None) | Q(expires_at__gt=log.now)
         claim = Interrupt.objects.open().filter(in_time, pk=asked.pk)
         changed = claim.update(status=Status.RESOLVED, resolved_by=user, resolved_at=log.now, **changes)

@@ -1,9 +1,11 @@
 """Who takes part in a session."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
 
-from chat.actions.events import action, locked
+from chat.actions.events import Log, action, locked
 from chat.errors import Conflict, InvalidInput, NotAllowed, NotFound
 from chat.models import Member, User
 from chat.prepared import Asked, Given, Prepared, together
@@ -45,10 +47,39 @@ def as_writer(member: Member) -> Member:
 
 def owner(user: User, session_id: UUID) -> Member:
     """Likewise, of an owner. Raises `NotFound`, `NotAllowed`."""
-    member = membership(user, session_id)
+    return as_owner(membership(user, session_id))
+
+
+def as_member(member: Member) -> Member:
+    return member
+
+
+def as_owner(member: Member) -> Member:
     if member.role != Member.Role.OWNER:
         raise NotAllowed("Only an owner of the session may do this.")
     return member
+
+
+@contextmanager
+def locked_by(
+    user: User,
+    session_id: UUID,
+    *also: Asked[Any],
+    by_operator: bool = False,
+    who: Callable[[Member], Member] = as_writer,
+) -> Iterator[Log]:
+    """`locked`, for a member who may do this now. Raises `NotFound`, `NotAllowed`.
+
+    Asked before the lock alone, they could have been taken out while they waited for it, and be told so by then.
+    """
+    if by_operator:
+        with locked(session_id, *also) as log:
+            yield log
+        return
+    member = asked_member(user, session_id)
+    with locked(session_id, member, *also) as log:
+        who(member_of(member))
+        yield log
 
 
 @action
@@ -59,7 +90,7 @@ def add_member(user: User, session_id: UUID, new: NewMember, *, by_operator: boo
     other = User.objects.filter(username=new.username, is_active=True).first()
     if other is None:
         raise InvalidInput("There is no such user.", fields={"username": "unknown"})
-    with locked(session_id) as log:
+    with locked_by(user, session_id, by_operator=by_operator, who=as_owner) as log:
         member = Member.objects.filter(session_id=session_id, user=other).first()
         if member is None:
             member = Member.objects.create(session_id=session_id, user=other, role=new.role)
@@ -78,9 +109,10 @@ def add_member(user: User, session_id: UUID, new: NewMember, *, by_operator: boo
 @action
 def remove_member(user: User, session_id: UUID, user_id: UUID, *, by_operator: bool = False) -> None:
     """Take somebody out: an owner anybody, everybody themselves."""
-    if not by_operator and membership(user, session_id).role != Member.Role.OWNER and user_id != user.pk:
-        raise NotAllowed("Only an owner of the session may do this.")
-    with locked(session_id) as log:
+    who = as_owner if user_id != user.pk else as_member
+    if not by_operator:
+        who(membership(user, session_id))
+    with locked_by(user, session_id, by_operator=by_operator, who=who) as log:
         member = Member.objects.select_related("user").filter(session_id=session_id, user_id=user_id).first()
         if member is None:
             raise NotFound

@@ -3,19 +3,18 @@
 from typing import NamedTuple
 from uuid import UUID, uuid4
 
-from django.conf import settings
 from django.db.models import Q
 
 from chat import jobs, limits, tracing
 from chat.actions import joined, runs
 from chat.actions.endings import OPEN_RUNS, Following
-from chat.actions.events import Log, action, locked, on_commit
-from chat.actions.members import as_writer, asked_member, member_of, membership, writer
+from chat.actions.events import Log, action, on_commit
+from chat.actions.members import locked_by, membership, writer
 from chat.actions.sessions import agent_asked, agent_mentioned, agent_of
 from chat.database import reading, writing_briefly
 from chat.errors import Busy, Conflict, InvalidInput, NotAllowed, NotFound, RateLimited, SessionClosed
 from chat.failpoints import failpoint
-from chat.models import Agent, ChatSession, Message, Run, User
+from chat.models import ChatSession, Message, Run, User
 from chat.prepared import Asked, Given, Prepared
 from chat.protocol.commands import NewMessage
 from chat.protocol.shapes import PostedData
@@ -117,18 +116,17 @@ def _known(same_key: Asked[Message], new: NewMessage) -> Posted | None:
 def _post(user: User, session_id: UUID, new: NewMessage, shown: Shown | None) -> Posted | Run:
     """Say it. Gives a run instead where that one is to be stopped, and what it shows has to be taken before."""
     named = new.agent or agent_mentioned(user, new.content)
-    member, same_key = asked_member(user, session_id), _with_key(user, session_id, new)
+    same_key = _with_key(user, session_id, new)
     open_runs = OPEN_RUNS.ask(session_id=session_id)
     agents = agent_asked(session_id, named)
-    with locked(session_id, member, same_key, open_runs, agents) as log:
+    with locked_by(user, session_id, same_key, open_runs, agents) as log:
         session = log.session
-        as_writer(member_of(member))
         if posted := _known(same_key, new):
             return posted
         if session.status == ChatSession.Status.CLOSED:
             raise SessionClosed
         agent = agent_of(agents, user if named else None)
-        _check_llm(new.llm, agent)
+        runs.check_llm(new.llm, agent)
         if new.parent_id and not session.messages.shown().filter(pk=new.parent_id).exists():
             raise InvalidInput("There is no such message to answer.", fields={"parent_id": "unknown"})
 
@@ -229,12 +227,6 @@ def _ring(run: Run) -> None:
     jobs.run_agent(run.pk, run.session_id)
 
 
-def _check_llm(name: str | None, agent: Agent) -> None:
-    """Only what the operator offers: an LLM costs money, and its name may hold an address."""
-    if name is not None and name not in {settings.CHAT_LLM, agent.llm, *settings.CHAT_LLMS}:
-        raise InvalidInput("This LLM is not offered here.", fields={"llm": "unknown"})
-
-
 @action
 def update_message(user: User, message_id: UUID, content: str) -> Message:
     """Change what one said while its run still waits. Raises `NotFound`, `NotAllowed`, `Conflict`."""
@@ -245,7 +237,7 @@ def update_message(user: User, message_id: UUID, content: str) -> Message:
     member = membership(user, session_id)
     if user_id != user.pk or not member.may_write:
         raise NotAllowed("Only its author may change a message.")
-    with locked(session_id) as log:
+    with locked_by(user, session_id) as log:
         message = Message.objects.shown().select_related("run").filter(pk=message_id).first()
         if message is None:
             raise NotFound

@@ -9,14 +9,14 @@ from django.conf import settings
 
 from chat import jobs, limits, stream
 from chat.actions.endings import Following, keep_partial
-from chat.actions.events import Log, action, locked, on_commit
-from chat.actions.members import writer
+from chat.actions.events import Log, action, on_commit
+from chat.actions.members import locked_by, writer
 from chat.actions.questions import withdraw
 from chat.actions.tool_calls import end_calls
 from chat.database import reading, writing
 from chat.errors import Conflict, InvalidInput, NotFound, SessionClosed, TooManyWaiting
 from chat.failpoints import failpoint
-from chat.models import ChatSession, Message, Run, User
+from chat.models import Agent, ChatSession, Message, Run, User
 from chat.prepared import Given, Prepared, together
 from chat.protocol import Frame
 from chat.protocol.shapes import RunChangeData
@@ -57,7 +57,7 @@ def cancel_run(user: User, run_id: UUID, *, by_operator: bool = False) -> Outcom
     """Stop a run: after this its log takes nothing more of it. What was shown of the answer is kept."""
     while True:
         seen = see(user, run_id, by_operator=by_operator)
-        if outcome := _cancel(*seen):
+        if outcome := _cancel(user, *seen, by_operator=by_operator):
             return outcome
 
 
@@ -65,7 +65,7 @@ async def stop_run(user: User, run_id: UUID) -> Outcome:
     """`cancel_run`, off the loop; Redis is asked where a slow one holds up nobody who writes."""
     while True:
         seen = await reading(see, user, run_id)
-        if outcome := await writing(_cancel, *seen):
+        if outcome := await writing(_cancel, user, *seen):
             return outcome
 
 
@@ -84,10 +84,10 @@ def shown_by(run: Run) -> dict[str, str]:
 
 
 @action
-def _cancel(seen: Run, partial: dict[str, str]) -> Outcome | None:
+def _cancel(user: User, seen: Run, partial: dict[str, str], *, by_operator: bool = False) -> Outcome | None:
     """Cancel a run with what was taken of its drafts; None where it has others by now."""
     now = NOW.ask(pk=seen.pk)
-    with locked(seen.session_id, now) as log:
+    with locked_by(user, seen.session_id, now, by_operator=by_operator) as log:
         run = now.first
         if run is None:
             raise NotFound
@@ -194,9 +194,15 @@ def refuse_to_wait(statuses: Iterable[str]) -> None:
         raise TooManyWaiting
 
 
+def check_llm(name: str | None, agent: Agent) -> None:
+    """Only what the operator offers: an LLM costs money, and its name may hold an address. Raises `InvalidInput`."""
+    if name and name not in {settings.CHAT_LLM, agent.llm, *settings.CHAT_LLMS}:
+        raise InvalidInput("This LLM is not offered here.", fields={"llm": "unknown"})
+
+
 @action
 def _retry(user: User, session_id: UUID, run_id: UUID, *, by_operator: bool = False) -> Outcome:
-    with locked(session_id) as log:
+    with locked_by(user, session_id, by_operator=by_operator) as log:
         old = Run.objects.select_related("agent", "message").get(pk=run_id)
         if old.is_open:
             raise Conflict("The run is still open.")
@@ -209,6 +215,11 @@ def _retry(user: User, session_id: UUID, run_id: UUID, *, by_operator: bool = Fa
         again = Run.objects.open().filter(retry_of=old).first()
         if again is not None:
             return Outcome(again, [])
+        if old.agent_id != log.session.agent_id and not by_operator and not old.agent.is_visible_to(user):
+            raise InvalidInput("There is no such agent.", fields={"agent": "unknown"})
+        if not old.agent.enabled:
+            raise InvalidInput("The agent is switched off.", fields={"agent": "unknown"})
+        check_llm(old.first_llm, old.agent)
         refuse_to_wait(Run.objects.open().filter(session_id=session_id).values_list("status", flat=True))
         log.touch()
         if log.session.status != ChatSession.Status.INTERRUPTED:
@@ -236,7 +247,7 @@ def _retry(user: User, session_id: UUID, run_id: UUID, *, by_operator: bool = Fa
 def move_run(user: User, run_id: UUID, before: UUID | None) -> Outcome:
     """Put a waiting run before another waiting one of its session, or last. Raises `Conflict` where it has begun."""
     session_id = run_for(user, run_id).session_id
-    with locked(session_id) as log:
+    with locked_by(user, session_id) as log:
         waiting = list(Run.objects.filter(session_id=session_id, status=Status.QUEUED).order_by("position"))
         by_id = {run.pk: run for run in waiting}
         run = by_id.get(run_id)

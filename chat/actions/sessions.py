@@ -8,8 +8,8 @@ from django.db import transaction
 from django.db.models.functions import Lower
 
 from chat import mentions, metrics, stream
-from chat.actions.events import Log, action, locked, on_commit
-from chat.actions.members import owner, writer
+from chat.actions.events import Log, action, on_commit
+from chat.actions.members import as_owner, locked_by, writer
 from chat.errors import Conflict, InvalidInput
 from chat.failpoints import failpoint
 from chat.models import Agent, ChatSession, Member, Message, Run, User
@@ -89,7 +89,7 @@ def update_session(user: User, session_id: UUID, change: SessionChange) -> ChatS
         columns["agent_id"] = agent_named(user, columns.pop("agent")).pk
     if "title" in columns:
         columns["is_titled"] = True  # also where they want none
-    with locked(session_id) as log:
+    with locked_by(user, session_id) as log:
         if columns.get("status") == Status.COMPLETED:
             if log.session.status == Status.CLOSED:
                 raise Conflict("The session is closed: reopen it first.")
@@ -105,9 +105,7 @@ def update_session(user: User, session_id: UUID, change: SessionChange) -> ChatS
 @action
 def close_session(user: User, session_id: UUID, *, by_operator: bool = False) -> ChatSession:
     """Take no more messages. What is in progress goes on to its end."""
-    if not by_operator:
-        writer(user, session_id)
-    with locked(session_id) as log:
+    with locked_by(user, session_id, by_operator=by_operator) as log:
         if log.session.status != Status.CLOSED:
             close(log, "operator" if by_operator else "member")
     return log.session
@@ -123,9 +121,7 @@ def close(log: Log, reason: str) -> None:
 
 @action
 def reopen_session(user: User, session_id: UUID, *, by_operator: bool = False) -> ChatSession:
-    if not by_operator:
-        writer(user, session_id)
-    with locked(session_id) as log:
+    with locked_by(user, session_id, by_operator=by_operator) as log:
         if log.session.status in {Status.CLOSED, Status.COMPLETED}:
             statuses = set(Run.objects.open().filter(session_id=session_id).values_list("status", flat=True))
             log.change_session(
@@ -141,8 +137,7 @@ def reopen_session(user: User, session_id: UUID, *, by_operator: bool = False) -
 @action
 def delete_session(user: User, session_id: UUID) -> None:
     """Remove a session and all that was said in it. Everybody who watches it is told."""
-    owner(user, session_id)
-    with locked(session_id) as log:
+    with locked_by(user, session_id, who=as_owner) as log:
         if log.session.status not in {Status.CLOSED, Status.COMPLETED}:
             _measure(session_id)
         remove(log)

@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from chat import limits
-from chat.actions import attempts, claims, events, members, messages, runs, sessions
+from chat.actions import attempts, claims, events, members, messages, sessions
 from chat.errors import ChatError, Conflict, InvalidInput, NotAllowed, NotFound
 from chat.models import Agent, ChatSession, Message, Run, User
 from chat.prepared import Asked, together
@@ -206,7 +206,7 @@ def test_nobody_changes_what_another_said(talk: Talk, eve: User) -> None:
 
 
 def test_a_message_to_an_interrupted_session_waits_and_leaves_its_status(talk: Talk) -> None:
-    with runs.locked(talk.pk) as log:
+    with events.locked(talk.pk) as log:
         log.set_status("interrupted")
     talk.post()
     assert ChatSession.objects.get(pk=talk.pk).status == "interrupted"
