@@ -95,6 +95,9 @@ class ChatConsumer(AsyncConsumer):
         accept: dict[str, Any] = {"type": "websocket.accept"}
         if auth.SUBPROTOCOL in self.scope.get("subprotocols", ()):
             accept["subprotocol"] = auth.SUBPROTOCOL
+        if servers.is_going_down():
+            await self._refuse(accept, Unavailable("The server restarts.", retry_after_s=1.0))
+            return
         try:
             self.credential = credential = await reading(auth.identify, self.scope)
             await reading(limits.hold_socket, credential.user.pk, self.guest_id)
@@ -278,21 +281,27 @@ class ChatConsumer(AsyncConsumer):
         self._unfollow(session_id)
         self._ok(command, {"session": session.as_data(reader.role), "last_seq": session.last_seq})
         self.subscriptions[session_id] = Subscription(self.writer, self.guest_id, hub, reader, after)
+        self.subscriptions[session_id].when_removed = self._forget_removed
 
     def _unfollow(self, session_id: UUID) -> None:
         subscription = self.subscriptions.pop(session_id, None)
         if subscription is not None:
             subscription.end()
 
+    def _forget_removed(self, subscription: Subscription) -> None:
+        """A session that is gone, or that one was taken out of: its hub would live as long as the socket."""
+        if self.subscriptions.get(subscription.session_id) is subscription:
+            del self.subscriptions[subscription.session_id]
+
     def _start_again(self) -> None:
         metrics.SOCKETS_BEHIND.n += 1
         log.info("a socket fell behind")
-        for subscription in self.subscriptions.values():
+        for subscription in tuple(self.subscriptions.values()):
             subscription.start_again()
 
     async def _unsubscribe(self, command: Command) -> None:
-        await reading(members.membership, self.user, command.data.session_id)
         self._unfollow(command.data.session_id)
+        await reading(members.membership, self.user, command.data.session_id)
         self._ok(command, {})
 
     async def _send_message(self, command: Command) -> None:

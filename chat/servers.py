@@ -9,6 +9,7 @@ wait for responses that have no end, so ours end first, and a client that reads 
 import asyncio
 import signal
 import sys
+import threading
 import weakref
 from collections.abc import Awaitable, Callable, Sequence
 from functools import lru_cache, partial
@@ -42,6 +43,7 @@ Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _protocols: "weakref.WeakSet[Any]" = weakref.WeakSet()
 _goodbyes: dict[Callable[[], None], asyncio.AbstractEventLoop] = {}
+_goodbye_was_said = threading.Event()
 restarts: set[Callable[[], Awaitable[None]]] = set()  # what closes each open socket, where the server cannot do it
 
 
@@ -174,16 +176,24 @@ class Unseen:
 
 
 def on_goodbye(call: Callable[[], None]) -> None:
-    """Have a call made, on this event loop, when the server goes down; until `off_goodbye`."""
-    _goodbyes[call] = asyncio.get_running_loop()
+    """Have a call made, on this event loop, when the server goes down, or soon where it does; until `off_goodbye`."""
+    _goodbyes[call] = loop = asyncio.get_running_loop()
+    if is_going_down():
+        loop.call_soon(call)
 
 
 def off_goodbye(call: Callable[[], None]) -> None:
     _goodbyes.pop(call, None)
 
 
+def is_going_down() -> bool:
+    """Whether the goodbye was said. For a moment the servers still let in who comes."""
+    return _goodbye_was_said.is_set()
+
+
 def _end_requests() -> None:
-    """Likewise end the requests that would not end by themselves. A signal's handler may call it."""
+    """End the requests that would not end by themselves. A signal's handler may call it."""
+    _goodbye_was_said.set()
     for call, loop in tuple(_goodbyes.items()):
         loop.call_soon_threadsafe(call)
 

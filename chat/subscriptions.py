@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Callable
 
 from django.db import Error as AnyDatabaseError
 
@@ -21,6 +22,8 @@ class Subscription(Viewer):
 
     def __init__(self, writer: Writer, socket_id: str, hub: Hub, reader: Reader, after: int) -> None:
         super().__init__(reader, after)
+        self.session_id = hub.session_id
+        self.when_removed: Callable[[Subscription], None] = lambda _: None
         self.written = after
         self.is_over = False
         self._writer = writer
@@ -86,3 +89,4 @@ class Subscription(Viewer):
             problem = problem or NotFound()  # the frame that told of it was not taken
         if problem is not None:
             self._writer.put_answer(protocol.error(None, problem, session_id=str(self._hub.session_id)))
+        self.when_removed(self)

@@ -11,7 +11,7 @@ from django.db import Error as AnyDatabaseError
 from django.http import HttpRequest
 from pydantic import Field
 
-from chat import metrics
+from chat import auth, metrics
 from chat.actions import members, messages
 from chat.api.answers import Accepted, Answer, raises
 from chat.api.doors import Door, Headers, Query
@@ -22,6 +22,7 @@ from chat.errors import (
     Busy,
     Conflict,
     InvalidInput,
+    NotAuthenticated,
     NotFound,
     RateLimited,
     SessionClosed,
@@ -63,6 +64,8 @@ class Messages(Door):
                 metrics.display.start(posted.run_id, asked_at)
             if query.wait is not None:
                 found = await _answer_within(query.wait, self.user, session_id, posted.run_id)
+                if not await reading(auth.is_still_good, self.credential):
+                    raise NotAuthenticated
                 if found is not None:
                     return Answer({**posted.as_data(), "run": found[0], "reply": found[1]})
         return Accepted(posted.as_data())
@@ -104,12 +107,14 @@ async def _answer_within(seconds: float, user: User, session_id: UUID, run_id: U
         return None
 
 
-def _read_answer(user: User, run_id: UUID) -> Found:
-    """A run and, where it succeeded, what it said. Raises `NotFound`."""
+def _read_answer(user: User, run_id: UUID) -> Found | None:
+    """A run and, where it succeeded, what it said; None while it is not over. Raises `NotFound`."""
     with read_snapshot():
         run = Run.objects.visible_to(user).filter(pk=run_id).first()
         if run is None:
             raise NotFound
+        if run.status in (Run.Status.QUEUED, Run.Status.RUNNING):
+            return None
         said = None
         if run.status == Run.Status.SUCCEEDED and run.answer_id is not None:
             said = Message.objects.filter(pk=run.answer_id).first()

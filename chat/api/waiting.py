@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 
 from pydantic import Field
 
-from chat import limits
+from chat import limits, servers
 from chat.database import reading
 from chat.errors import ChatError
 from chat.hub import Viewer, hubs, read_membership
@@ -39,14 +39,14 @@ class EndOfRun(Viewer):
 
 
 async def until_over(user: User, session_id: UUID, run_id: UUID) -> None:
-    """Return when a run is over, for as long as it takes. Raises `NotFound`, `Unavailable`."""
+    """Return when a run is over, or can be followed no more. Raises `NotFound`, `Unavailable`."""
     session, reader = await reading(read_membership, user, session_id)
     viewer = EndOfRun(reader, run_id)
     hub = await hubs.join(viewer, session, None)
     try:
         # Asked after joining: an end before that is seen here, and one after it is told by the hub.
         if not await reading(_is_over, run_id):
-            await viewer.came.wait()
+            await _until_told(viewer.came)
     finally:
         hubs.leave(hub, viewer)
 
@@ -97,9 +97,18 @@ async def until_event(user: User, session_id: UUID, after: int) -> None:
         viewer = NextEvent(reader)
         hub = await hubs.join(viewer, session, after)
         try:
-            await viewer.came.wait()
+            await _until_told(viewer.came)
         finally:
             hubs.leave(hub, viewer)
+
+
+async def _until_told(came: asyncio.Event) -> None:
+    """Wait; but not for longer than the server lives: who waits is answered with what there is."""
+    servers.on_goodbye(came.set)
+    try:
+        await came.wait()
+    finally:
+        servers.off_goodbye(came.set)
 
 
 def _is_over(run_id: UUID) -> bool:

@@ -96,6 +96,16 @@ async def test_a_database_that_is_away_is_unavailable(ada: Caller, monkeypatch: 
     assert b"internal" not in response.content
 
 
+async def test_very_many_parameters_are_no_trouble_to_who_logs_and_counts_requests(
+    ada: Caller, caplog: pytest.LogCaptureFixture
+) -> None:
+    query = "&".join(f"a{number}=1" for number in range(1100))
+    assert await ada.refused("GET", f"/api/sessions/?{query}") == (400, "invalid_input")
+    made = await ada.post(f"/api/sessions/?{query}", {}, 201)
+    assert [one["session_id"] for one in (await ada.get("/api/sessions/"))["results"]] == [made["session_id"]]
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+
 async def test_our_own_mistake_is_logged_and_not_told(
     ada: Caller, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

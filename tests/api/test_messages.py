@@ -310,3 +310,14 @@ async def test_what_was_taken_back_is_in_no_list(ada: Caller, session_id: str, p
     assert await ada.refused("GET", f"/api/messages/{gone['message_id']}/") == (404, "not_found")
     body = {"content": "An answer", "parent_id": gone["message_id"]}
     assert await ada.refused("POST", path, body) == (400, "invalid_input")
+
+
+async def test_who_was_signed_out_while_they_waited_gets_no_answer(
+    ada: Caller, session_id: str, path: str, worker: WorkerOfATest
+) -> None:
+    asked = asyncio.create_task(ada.refused("POST", f"{path}?wait=20", {"content": "hello"}))
+    run = await _started(worker, session_id)
+    assert ada.user is not None
+    await type(ada.user).objects.filter(pk=ada.id).aupdate(is_active=False)
+    await worker.finish(run, "The secret")
+    assert await asked == (401, "not_authenticated")

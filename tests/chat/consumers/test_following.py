@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
+from typing import Any
 
 import pytest
 
@@ -10,7 +13,7 @@ from chat import failpoints
 from chat.actions import members, sessions
 from chat.database import reading
 from chat.hub import hubs
-from chat.protocol.commands import NewSession
+from chat.protocol.commands import NewMember, NewSession
 from tests.chat.consumers.sockets import gated, socket_of
 from tests.chat.hub.watching import Pen, act, act_unheard, nothing_is_left, until
 from tests.inside import Talk
@@ -158,3 +161,32 @@ async def test_the_end_of_a_session_that_no_frame_told_is_an_error_that_names_it
         error = await socket.until(lambda frame: frame["type"] == "error")
         assert (error["session_id"], error["ref"], error["data"]["code"]) == (str(talk.pk), None, "not_found")
         await nothing_is_left(talk)
+
+
+@pytest.mark.parametrize("way", ["deleted", "taken out"])
+async def test_of_a_session_that_is_gone_a_socket_keeps_nothing(talk: Talk, way: str) -> None:
+    """One that is open for weeks would keep all that it ever followed."""
+    async with socket_of(talk.ben) as socket:
+        gone = []
+        for _ in range(3):
+            session = await act(sessions.create_session, talk.ada, NewSession())
+            session_id = str(session.pk)
+            await act(members.add_member, talk.ada, session.pk, NewMember(username="ben"))
+            await socket.ok("session.subscribe", session_id=session_id, after=0)
+            gone.append(weakref.ref(hubs._hubs[session.pk]))
+            if way == "deleted":
+                await act(sessions.delete_session, talk.ada, session.pk)
+            else:
+                await act(members.remove_member, talk.ada, session.pk, talk.ben.pk)
+            await socket.until(lambda frame, one=session_id: frame["session_id"] == one and is_end(frame))
+            assert (await socket.ask("session.unsubscribe", session_id=session_id))["type"] == "error"
+
+        def are_gone() -> bool:
+            gc.collect()
+            return not any(hub() for hub in gone)
+
+        await until(are_gone, "their hubs are gone")
+
+
+def is_end(frame: dict[str, Any]) -> bool:
+    return frame["type"] in {"session.deleted", "session.member_removed"}
