@@ -10,7 +10,7 @@ from django.db.models import Case, Count, Exists, OuterRef, Q, When
 from django.db.models.functions import Now
 
 from chat import stream
-from chat.actions import joined
+from chat.actions import joined, positions
 from chat.actions.events import action, locked, on_commit
 from chat.errors import Fenced, NotFound
 from chat.failpoints import failpoint
@@ -80,6 +80,7 @@ def _claim(worker_id: UUID, session_id: UUID) -> Run | None:
         for name, value in changes.items():
             setattr(run, name, value)
         run.session = log.session
+        positions.place_question(run)
         if not run.state and (early := [message for message in unread.rows if message.run_id == run.pk]):
             joined.tell_read(log, early, step=0)  # with its question
         log.append_event("run.started", run.as_data(), run_id=run.pk)

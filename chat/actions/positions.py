@@ -8,6 +8,15 @@ from chat.models import Message, Run
 AT_ONCE = 1000
 
 
+def place_question(run: Run) -> None:
+    """Put a question, and what joined it, where its run is, before its LLM reads. It comes with the run, locked.
+
+    A process of an older version writes it without a place, and moves the run alone.
+    """
+    if run.message.run_id == run.pk and run.message.position != run.position:
+        Message.objects.filter(run_id=run.pk).update(position=run.position)
+
+
 def place_messages() -> Step:
     """Place what an older version wrote, which still runs beside this one while a server is upgraded."""
     found = Message.objects.filter(position=None, run__isnull=False)

@@ -62,6 +62,15 @@ def test_an_answer_that_waited_for_its_second_attempt_is_read_in_its_place(talk:
     assert told_to(talk.claim()) == ["u: One?", "a: One!", "u: Two?"]
 
 
+def test_the_talk_is_whole_while_an_older_version_still_takes_questions(talk: Talk) -> None:
+    first = talk.queue("One?")
+    Message.objects.filter(run=first).update(position=None)  # as one writes it that knows no positions
+    finish(talk.claim(), "One!")
+    second = talk.queue("Two?")
+    Message.objects.filter(run=second).update(position=None)
+    assert told_to(talk.claim()) == ["u: One?", "a: One!", "u: Two?"]
+
+
 # --- what is left out -------------------------------------------------------------------------------------------------
 
 

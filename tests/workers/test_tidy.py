@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from chat.actions.retention import Step
+from chat.models import Message
+from tests.inside import Talk
 from workers import tidy
 from workers.tidy import Tidying
 
@@ -32,3 +34,13 @@ def test_a_step_is_taken_when_it_is_due_and_again_while_there_is_more(
     assert taken[:3] == [1000, 1001, 1002]
     waits = [later - earlier for earlier, later in pairwise(taken[2:])]
     assert len(waits) >= 2 and all(42 <= wait <= 79 for wait in waits)
+
+
+def test_what_an_older_version_writes_is_placed_at_the_next_look(talk: Talk) -> None:
+    tidying = Tidying()
+    tidying.look()
+    for _ in range(2):
+        talk.post()
+        Message.objects.update(position=None)  # as one writes it that knows no positions
+        tidying.look()
+        assert not Message.objects.filter(position=None).exists()

@@ -9,6 +9,7 @@ import pytest
 from django.apps import apps
 from django.db import connection
 from django.db.models import F
+from django.test.utils import CaptureQueriesContext
 
 from chat.actions import attempts, positions, runs
 from chat.actions.retention import Step
@@ -73,6 +74,49 @@ def test_that_is_done_some_at_a_time(talk: Talk, monkeypatch: pytest.MonkeyPatch
         talk.post(str(number))
     Message.objects.update(position=None)
     assert [positions.place_messages() for _ in range(3)] == [Step(2, more=True), Step(1), Step(0)]
+
+
+def test_a_look_for_what_has_no_place_is_a_look_into_an_index_that_is_empty(talk: Talk) -> None:
+    talk.post()
+    found = Message.objects.filter(position=None, run__isnull=False).values_list("pk", flat=True)[:1000]
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute("SET enable_seqscan = off")  # of so few rows it reads all
+        plan = found.explain()
+        if connection.vendor == "postgresql":
+            cursor.execute("RESET enable_seqscan")
+    assert "messages_without_position" in plan
+
+
+def test_a_question_that_an_older_version_wrote_is_placed_by_its_claim(talk: Talk) -> None:
+    talk.post("First")
+    Message.objects.update(position=None)
+    first = talk.claim()
+    assert Message.objects.get(content="First").position == first.position
+
+
+def test_a_run_that_an_older_version_moved_takes_its_messages_along_when_it_is_claimed(talk: Talk) -> None:
+    running, one, two = talk.start("First"), talk.queue("One"), talk.queue("Two")
+    moved_as_before(one, two)
+    attempts.finish_run(running, "Done")
+    attempts.finish_run(talk.claim(), "To two")
+    talk.claim()
+    assert out_of_place() == 0
+    in_order = Message.objects.filter(role="user").order_by("position").values_list("content", flat=True)
+    assert list(in_order) == ["First", "Two", "One"]
+
+
+def moved_as_before(one: Run, two: Run) -> None:
+    """Change the places of two runs, and not those of their messages."""
+    Run.objects.filter(pk=one.pk).update(position=two.position)
+    Run.objects.filter(pk=two.pk).update(position=one.position)
+
+
+def test_a_claim_asks_nothing_more_for_what_is_in_its_place(talk: Talk) -> None:
+    talk.post()
+    with CaptureQueriesContext(connection) as asked:
+        talk.claim()
+    assert not [one for one in asked.captured_queries if 'UPDATE "chat_message"' in one["sql"]]
 
 
 def test_the_newest_lines_are_found_without_a_look_at_all_others(talk: Talk) -> None:
