@@ -13,6 +13,7 @@ An event loop may not sleep: it takes its turn with `try_enter`, and then works 
 
 import fcntl
 import os
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -55,13 +56,14 @@ class DatabaseWrapper(base.DatabaseWrapper):
         """Take one's turn to write, if it is free just now."""
         if self._is_inside or self.is_in_memory_db():
             return True
-        if self._turnstile is None:
-            path = f"{self.settings_dict['NAME']}-writer"
-            self._turnstile = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         try:
+            if self._turnstile is None:
+                self._turnstile = _open_turnstile(str(self.settings_dict["NAME"]))
             fcntl.flock(self._turnstile, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
+        except OSError as problem:  # no right, no descriptor: who waits for a database waits for this as well
+            raise OperationalError(f"no way into the line of writers: {problem.strerror}") from problem
         self._is_inside = True
         return True
 
@@ -107,3 +109,17 @@ class DatabaseWrapper(base.DatabaseWrapper):
             self._is_inside = False
             assert self._turnstile is not None
             fcntl.flock(self._turnstile, fcntl.LOCK_UN)
+
+
+def _open_turnstile(database: str) -> int:
+    """Open the file beside a database; whoever makes it, it is for all who may write there, as SQLite's own are."""
+    path, how = f"{database}-writer", os.O_RDWR | os.O_CLOEXEC
+    like = os.stat(database)
+    try:
+        made = os.open(path, how | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return os.open(path, how)
+    os.fchmod(made, stat.S_IMODE(like.st_mode))
+    if os.geteuid() == 0:  # a `sudo manage.py migrate` would shut the server out
+        os.fchown(made, like.st_uid, like.st_gid)
+    return made

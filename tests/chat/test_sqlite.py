@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
+import os
+import stat
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
-from django.db import DatabaseError, connection, connections
+from django.db import DatabaseError, OperationalError, connection, connections
 
 from chat.sqlite.base import DatabaseWrapper
 from tests.inside import WAIT_S
@@ -127,6 +132,61 @@ def test_where_sqlite_itself_is_locked_the_next_one_is_let_in(own: DatabaseWrapp
     assert is_free(own)
     stranger.execute("ROLLBACK")
     stranger.close()
+
+
+def file_of(own: DatabaseWrapper) -> Path:
+    return Path(f"{own.settings_dict['NAME']}-writer")
+
+
+def test_whoever_may_write_to_the_database_may_stand_in_line(own: DatabaseWrapper) -> None:
+    Path(own.settings_dict["NAME"]).chmod(0o664)
+    write(own, "mine")
+    assert stat.S_IMODE(file_of(own).stat().st_mode) == 0o664
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_what_root_has_made_belongs_to_whom_the_database_belongs(own: DatabaseWrapper) -> None:
+    os.chown(own.settings_dict["NAME"], 1234, 1234)
+    write(own, "mine")
+    assert file_of(own).stat().st_uid == 1234
+
+
+def test_a_file_that_is_there_is_left_as_it_is(own: DatabaseWrapper) -> None:
+    """It may be a link that somebody has laid for root."""
+    file_of(own).touch(0o600)
+    Path(own.settings_dict["NAME"]).chmod(0o666)
+    write(own, "mine")
+    assert stat.S_IMODE(file_of(own).stat().st_mode) == 0o600
+
+
+@contextmanager
+def no_lock(own: DatabaseWrapper, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    def refuse(*args: Any) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(fcntl, "flock", refuse)
+        yield
+
+
+@contextmanager
+def no_file(own: DatabaseWrapper, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    file_of(own).mkdir()
+    yield
+    file_of(own).rmdir()
+
+
+@pytest.mark.parametrize("missing", [no_lock, no_file])
+def test_where_there_is_no_way_into_the_line_it_is_the_database_that_fails(
+    own: DatabaseWrapper, monkeypatch: pytest.MonkeyPatch, missing: Any
+) -> None:
+    """So it is waited for, and told, as a database is."""
+    with missing(own, monkeypatch), pytest.raises(OperationalError) as refused:
+        write(own, "mine")
+    assert own.settings_dict["NAME"] not in str(refused.value)
+    own.set_autocommit(True)
+    write(own, "later")
+    assert words(own) == ["later"]
 
 
 @pytest.mark.usefixtures("db")
