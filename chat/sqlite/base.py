@@ -32,6 +32,10 @@ class DatabaseWrapper(base.DatabaseWrapper):
     waits = True  # else what is locked is an error, at once
     _checkpoints_late: Any = None  # the connection that does
 
+    def get_connection_params(self) -> dict[str, Any]:
+        params: dict[str, Any] = super().get_connection_params()
+        return params if self.waits else {**params, "timeout": 0}  # to open it is to look at the file, too
+
     @contextmanager
     def at_once(self) -> Iterator[None]:
         """Wait for nothing inside of this: what is locked raises `OperationalError`. One's turn ends with it."""

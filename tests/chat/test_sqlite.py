@@ -5,9 +5,11 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import sqlite3
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,7 +35,7 @@ sys.stdin.read()
 def own(tmp_path: Path, db: None) -> Iterator[DatabaseWrapper]:
     """A database of its own, as the settings make one."""
     settings = {**connection.settings_dict, "NAME": str(tmp_path / "own.sqlite3"), "ENGINE": "chat.sqlite"}
-    settings["OPTIONS"] = {"timeout": 1, "transaction_mode": "IMMEDIATE"}
+    settings["OPTIONS"] = {"timeout": 1, "transaction_mode": "IMMEDIATE", "init_command": "PRAGMA journal_mode=WAL"}
     made = DatabaseWrapper(settings, "own")
     made.inc_thread_sharing()
     with made.cursor() as cursor:
@@ -123,8 +125,6 @@ def _write_nonsense(own: DatabaseWrapper) -> None:
 
 def test_where_sqlite_itself_is_locked_the_next_one_is_let_in(own: DatabaseWrapper) -> None:
     """Whoever passes the turnstile by holds SQLite's own lock: that is an error as before, and holds up nobody else."""
-    import sqlite3
-
     stranger = sqlite3.connect(own.settings_dict["NAME"], isolation_level=None)
     stranger.execute("BEGIN IMMEDIATE")
     with pytest.raises(DatabaseError, match="locked"):
@@ -132,6 +132,22 @@ def test_where_sqlite_itself_is_locked_the_next_one_is_let_in(own: DatabaseWrapp
     assert is_free(own)
     stranger.execute("ROLLBACK")
     stranger.close()
+
+
+def test_who_may_not_wait_does_not_wait_to_open_the_file_either(own: DatabaseWrapper) -> None:
+    own.close()
+    own.settings_dict["OPTIONS"]["timeout"] = 2 * WAIT_S
+    stranger = sqlite3.connect(own.settings_dict["NAME"], isolation_level=None)
+    stranger.execute("PRAGMA locking_mode = EXCLUSIVE")
+    stranger.execute("BEGIN IMMEDIATE")
+    began = time.monotonic()
+    with pytest.raises(OperationalError, match="locked"), own.at_once():
+        pass
+    assert time.monotonic() - began < WAIT_S
+    stranger.close()
+    write(own, "later")
+    with own.cursor() as cursor:
+        assert cursor.execute("PRAGMA busy_timeout").fetchone()[0] == 2000 * WAIT_S, "and then it waits again"
 
 
 def file_of(own: DatabaseWrapper) -> Path:
