@@ -213,7 +213,10 @@ def off_the_loop() -> Iterator[None]:
 
 
 async def writing_briefly(fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """An action of a millisecond or two, which may be begun anew: it holds no outside effect before its commit."""
+    """An action of a millisecond or two, which may be begun anew: it holds no outside effect before its commit.
+
+    Of one transaction alone: where a second one finds SQLite locked, the first would be done twice.
+    """
     call = partial(fn, *args, **kwargs)
     here = _loops_own()
     if here is not None:
