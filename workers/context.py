@@ -18,6 +18,7 @@ from workers.llm.base import Line as TalkLine
 
 LINES_MAX = 2000  # of talk looked at, whatever the budget
 PAGE = 50  # of lines read at once
+BRIEF_LINES = 8 * PAGE  # that may be read on the loop: two milliseconds
 LINE_TOKENS = 4  # what a line costs besides its text
 CROWDED = 0.6  # of the budget
 SUMMARY = 0.5  # of it at most: one that an LLM made too long would leave no room for what was said last
@@ -26,6 +27,10 @@ Talk = tuple[str, str, str, int, int | None]  # role, content, data as JSON, seq
 NO_DATA = "{}"  # as both databases write it; most lines have none, and there are hundreds
 
 ROLES: dict[str, str] = {Message.Role.USER: "user", Message.Role.ASSISTANT: "assistant"}
+
+
+class NotBrief(Exception):
+    """There are more lines to be read than may be on the loop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +54,11 @@ def tokens_for(agent: Agent) -> int:
     return tokens
 
 
-def build_context(run: Run) -> Context:
-    """Collect what an LLM is told for a run as it was claimed. It blocks for as long as the database takes."""
+def build_context(run: Run, *, brief: bool = False) -> Context:
+    """Collect what an LLM is told for a run as it was claimed. It blocks for as long as the database takes.
+
+    Raises `NotBrief` where it was to be brief, and the talk is of very many short lines.
+    """
     began = timezone.now()
     tokens, may_sum_up = tokens_for(run.agent), run.agent.context.get("summary", True)
     # The session came with the claim: of what both say of a summary, neither is newer than the other.
@@ -69,7 +77,7 @@ def build_context(run: Run) -> Context:
     spent = question_tokens = sum(line.tokens for lines in (asked, *by_step.values()) for line in lines)
     room = tokens - estimate_tokens(instructions) - question_tokens
     kept: list[Line] = []
-    for line in talk_before(run, summary_seq, newest):  # read only as far as it fits
+    for line in talk_before(run, summary_seq, newest, brief=brief):  # read only as far as it fits
         spent += line.tokens
         if spent - question_tokens > room:
             break
@@ -100,7 +108,7 @@ def joined_lines(messages: Iterable[Message]) -> tuple[Said, ...]:
     return tuple(_line(one.role, one.content, one.data, one.seq).said for one in messages)
 
 
-def talk_before(run: Run, summary_seq: int, newest: "Asked[Talk]") -> Iterator[Line]:
+def talk_before(run: Run, summary_seq: int, newest: "Asked[Talk]", *, brief: bool = False) -> Iterator[Line]:
     """What was said before a run's question and is not in the summary, newest first; `newest` is its first page.
 
     The order is that of the runs: a question that was sent while others waited comes after their answers, although its
@@ -118,6 +126,8 @@ def talk_before(run: Run, summary_seq: int, newest: "Asked[Talk]") -> Iterator[L
         left -= len(page)
         if len(page) < PAGE or left <= 0:
             return
+        if brief and LINES_MAX - left >= BRIEF_LINES:
+            raise NotBrief
         *_, seq, position = page[-1]
         older = _page(run, summary_seq, position, seq)
         together(older)

@@ -292,7 +292,7 @@ def _claim(worker_id: UUID, session_id: UUID) -> Held | None:
     if tokens_for(run.agent) <= BRIEF_TOKENS:
         # The run is ours by now. Whatever is wrong, who works on it meets it again, and can wait or tell people.
         with suppress(Exception):
-            held.context = build_context(run)
+            held.context = build_context(run, brief=True)
     return held
 
 

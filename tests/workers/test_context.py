@@ -8,10 +8,11 @@ import pytest
 
 from chat.actions import attempts, messages, runs, summaries
 from chat.models import Agent, Message, Run
+from chat.prepared import Prepared
 from tests.inside import Talk, new_talk
 from tests.threads import Threads
 from tests.workers.talk_as_read import cost, fails, finish, told_to
-from workers import context
+from workers import context, runtime
 from workers.context import LEFT_OUT, LINE_TOKENS, build_context, fit_results
 from workers.llm.base import SUMMARY_HEADING, Called, Line, Returned, Said, ToolCall, estimate_tokens
 
@@ -190,6 +191,20 @@ def test_a_very_long_talk_is_read_as_far_back_as_it_counts(talk: Talk, monkeypat
     assert told_to(talk.start("And?")) == ["a: Answer 2!", "u: Question 3?", "a: Answer 3!", "u: And?"]
 
 
+def test_a_talk_of_very_many_short_lines_is_not_read_with_the_claim_since_that_may_be_on_the_loop(
+    talk: Talk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(context, "PAGE", 2)
+    monkeypatch.setattr(context, "_TALK", Prepared(context._newest_talk))  # of such pages
+    monkeypatch.setattr(context, "BRIEF_LINES", 4)
+    for number, is_read in enumerate([True, True, False, False]):
+        talk.queue(f"Question {number}?")
+        held = runtime._claim(talk.worker_id, talk.pk)
+        assert (held.context is not None) == is_read
+        assert len(told_to(held.run)) == 2 * number + 1, "a thread may read all of it"
+        finish(held.run, f"Answer {number}!")
+
+
 # --- one state --------------------------------------------------------------------------------------------------------
 
 
@@ -200,9 +215,9 @@ def test_a_talk_that_goes_on_while_it_is_read_is_read_as_it_was(
     run = talk.start("Two?")
     read = context.talk_before
 
-    def summarise_first(*args: Any) -> Any:
+    def summarise_first(*args: Any, **how: Any) -> Any:
         threads.start(summaries.store_summary, talk.pk, 0, "- One was asked.", talk.last_seq).result(10)
-        return read(*args)
+        return read(*args, **how)
 
     monkeypatch.setattr(context, "talk_before", summarise_first)
     prompt = build_context(run).prompt

@@ -69,11 +69,11 @@ async def test_a_database_that_is_away_when_a_run_begins_does_not_fail_it(
 ) -> None:
     tried: list[int] = []
 
-    def away_at_first(run: Run) -> Any:
+    def away_at_first(run: Run, **how: Any) -> Any:
         tried.append(1)
         if len(tried) < 3:
             raise LOST
-        return build_context(run)
+        return build_context(run, **how)
 
     away_at_first.__name__ = "build_context"
     for module in (runtimes, runner):  # with the claim, and then alone
@@ -90,7 +90,7 @@ async def test_a_database_that_is_away_when_a_run_begins_does_not_fail_it(
 async def test_a_run_whose_context_cannot_be_read_fails_and_is_not_claimed_for_ever(
     talk: Talk, runtime: Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(run: Run) -> Any:
+    def broken(run: Run, **how: Any) -> Any:
         raise ValueError("no JSON")
 
     broken.__name__ = "build_context"
@@ -107,9 +107,9 @@ async def test_a_long_context_is_not_read_with_the_claim_since_that_may_be_on_th
 ) -> None:
     read: list[Run] = []
 
-    def reads(run: Run) -> Any:
+    def reads(run: Run, **how: Any) -> Any:
         read.append(run)
-        return build_context(run)
+        return build_context(run, **how)
 
     monkeypatch.setattr(runtimes, "build_context", reads)
     for tokens, times in ((runtimes.BRIEF_TOKENS, 1), (runtimes.BRIEF_TOKENS + 1, 0)):
@@ -237,9 +237,9 @@ async def test_a_session_that_is_deleted_under_a_run_ends_it_without_a_word(
 async def test_a_session_that_is_deleted_before_a_run_begins_ends_it_at_the_next_tick_without_a_word(
     talk: Talk, runtime: Runtime, llm: LedLLM, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def delete_first(run: Run) -> Any:
+    def delete_first(run: Run, **how: Any) -> Any:
         sessions.delete_session(talk.ada, talk.pk)
-        return build_context(run)
+        return build_context(run, **how)
 
     monkeypatch.setattr(runtimes, "build_context", delete_first)
     await writing(talk.post)
