@@ -16,7 +16,7 @@ from chat.actions.retention import Step
 from chat.models import Message, Run
 from tests.inside import Talk
 
-placed = import_module("chat.migrations.0013_positions")
+placed = import_module("chat.migrations.0014_messages_in_place")
 
 
 def out_of_place() -> int:
@@ -59,7 +59,8 @@ def test_what_joined_too_late_stands_where_its_own_run_does(talk: Talk) -> None:
 
 
 @pytest.mark.parametrize("place", [positions.place_messages, lambda: placed.place_messages(apps, None)])
-def test_what_an_older_version_wrote_is_placed(talk: Talk, place: Any) -> None:
+def test_what_an_older_version_wrote_is_placed(talk: Talk, place: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(placed, "AT_ONCE", 2)
     talk.answer()
     talk.post("Another")
     Message.objects.update(position=None)
