@@ -23,7 +23,9 @@ from django.db import OperationalError
 from django.db.backends.sqlite3 import base
 
 AGAIN_S = 0.001
-WAL_PAGES = 10_000  # 40 MB
+LONG_LOG = 1000  # pages: as SQLite itself has it
+VERY_LONG_LOG = 20_000  # 80 MB: at half of it a worker's thread makes an end, so that no loop has to
+PAGE = 4096
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
@@ -44,9 +46,9 @@ class DatabaseWrapper(base.DatabaseWrapper):
             self.ensure_connection()
             self.connection.execute("PRAGMA busy_timeout = 0")
             if self._checkpoints_late is not self.connection:
-                # What is written is put into its place, and on the disk, by the next one who may wait: in a worker's
-                # thread each second. This is for where there is none.
-                self.connection.execute(f"PRAGMA wal_autocheckpoint = {WAL_PAGES}")
+                # What is written is put into its place, and on the disk, by a worker's thread, each second. This is for
+                # where there is none.
+                self.connection.execute(f"PRAGMA wal_autocheckpoint = {VERY_LONG_LOG}")
                 self._checkpoints_late = self.connection
             yield
         finally:
@@ -55,6 +57,23 @@ class DatabaseWrapper(base.DatabaseWrapper):
             if self.connection is not None:
                 timeout_s = self.settings_dict["OPTIONS"].get("timeout", 5)
                 self.connection.execute(f"PRAGMA busy_timeout = {int(timeout_s * 1000)}")
+
+    def put_log_in_place(self) -> None:
+        """Put what was written into its place, and on the disk, so that the log begins anew. For a worker's thread.
+
+        Only while nobody writes does it come to an end: the bulk is done beside those who do, and the rest in a turn,
+        for which all others wait: so not more often than it has to be.
+        """
+        if self.is_in_memory_db() or not _is_long(f"{self.settings_dict['NAME']}-wal"):
+            return
+        with self.cursor() as cursor:
+            others_do, pages, _ = cursor.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        if others_do or LONG_LOG < pages < VERY_LONG_LOG // 2:
+            return
+        self._enter()
+        with self.at_once(), self.cursor() as cursor:
+            # The file stays as long as its log ever was. It is cut when the crowd has gone: then a look costs nothing.
+            cursor.execute(f"PRAGMA wal_checkpoint({'PASSIVE' if pages > LONG_LOG else 'TRUNCATE'})")
 
     def try_enter(self) -> bool:
         """Take one's turn to write, if it is free just now."""
@@ -113,6 +132,13 @@ class DatabaseWrapper(base.DatabaseWrapper):
             self._is_inside = False
             assert self._turnstile is not None
             fcntl.flock(self._turnstile, fcntl.LOCK_UN)
+
+
+def _is_long(log: str) -> bool:
+    try:
+        return os.path.getsize(log) > LONG_LOG * PAGE
+    except OSError:
+        return False  # nobody has written yet
 
 
 def _open_turnstile(database: str) -> int:

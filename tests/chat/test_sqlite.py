@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 from django.db import DatabaseError, OperationalError, connection, connections
 
+from chat.sqlite import base
 from chat.sqlite.base import DatabaseWrapper
 from tests.inside import WAIT_S
 from tests.threads import Threads
@@ -148,6 +149,81 @@ def test_who_may_not_wait_does_not_wait_to_open_the_file_either(own: DatabaseWra
     write(own, "later")
     with own.cursor() as cursor:
         assert cursor.execute("PRAGMA busy_timeout").fetchone()[0] == 2000 * WAIT_S, "and then it waits again"
+
+
+def log_of(own: DatabaseWrapper) -> Path:
+    return Path(f"{own.settings_dict['NAME']}-wal")
+
+
+def pages_of(own: DatabaseWrapper) -> int:
+    with own.cursor() as cursor:
+        pages: int = cursor.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()[1]
+    return pages
+
+
+@pytest.fixture
+def long(own: DatabaseWrapper, monkeypatch: pytest.MonkeyPatch) -> DatabaseWrapper:
+    """A database with a long log: an event loop has written it, which leaves it alone."""
+    monkeypatch.setattr(base, "LONG_LOG", 20)
+    with own.at_once():
+        for _ in range(50):
+            write(own, "x" * 4000)
+    assert log_of(own).stat().st_size > 50 * base.PAGE
+    return own
+
+
+def test_a_very_long_log_is_put_into_its_place_and_begins_anew_and_its_file_is_cut_when_the_crowd_has_gone(
+    long: DatabaseWrapper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(base, "VERY_LONG_LOG", 100)
+    long.put_log_in_place()
+    assert is_free(long)
+    write(long, "later")
+    assert pages_of(long) < 10
+    long.put_log_in_place()
+    assert log_of(long).stat().st_size == 0
+    assert len(words(long)) == 51
+
+
+def test_a_long_log_is_put_into_its_place_as_far_as_that_holds_up_nobody(long: DatabaseWrapper) -> None:
+    with somebody_inside(long):
+        long.put_log_in_place()
+    assert pages_of(long) > 50
+    copy = sqlite3.connect(f"file:{long.settings_dict['NAME']}?immutable=1", uri=True)  # looks into no log
+    assert copy.execute("SELECT count(*) FROM said").fetchone() == (50,)
+    copy.close()
+
+
+def test_a_short_log_is_left_for_later(long: DatabaseWrapper, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It costs two waits for the disk, which a server that is idle should not have each second."""
+    monkeypatch.setattr(base, "LONG_LOG", 1000)
+    before = log_of(long).stat().st_size
+    long.put_log_in_place()
+    assert log_of(long).stat().st_size == before
+
+
+def test_a_log_that_somebody_reads_is_cut_the_next_time_and_nobody_waits(
+    long: DatabaseWrapper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long.settings_dict["OPTIONS"]["timeout"] = 2 * WAIT_S
+    pages_of(long)
+    write(long, "a new log")
+    reader = sqlite3.connect(long.settings_dict["NAME"], isolation_level=None)
+    reader.execute("BEGIN")
+    reader.execute("SELECT * FROM said").fetchone()
+    began = time.monotonic()
+    long.put_log_in_place()
+    assert time.monotonic() - began < WAIT_S
+    assert log_of(long).stat().st_size > 0
+    write(long, "meanwhile")
+    reader.close()
+    long.put_log_in_place()
+    assert log_of(long).stat().st_size == 0
+
+
+def test_where_nobody_has_written_there_is_nothing_to_put(tmp_path: Path, own: DatabaseWrapper) -> None:
+    own.close()
+    own.put_log_in_place()
 
 
 def file_of(own: DatabaseWrapper) -> Path:

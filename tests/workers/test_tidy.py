@@ -6,9 +6,11 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+from django.db import connection
 
 from chat.actions.retention import Step
 from chat.models import Message
+from chat.sqlite.base import DatabaseWrapper
 from tests.inside import Talk
 from workers import tidy
 from workers.tidy import Tidying
@@ -44,3 +46,15 @@ def test_what_an_older_version_writes_is_placed_at_the_next_look(talk: Talk) -> 
         Message.objects.update(position=None)  # as one writes it that knows no positions
         tidying.look()
         assert not Message.objects.filter(position=None).exists()
+
+
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="a server does it itself")
+def test_what_a_crowd_has_written_is_put_into_its_place_at_each_look(
+    talk: Talk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(DatabaseWrapper, "put_log_in_place", lambda self: asked.append(1))
+    tidying = Tidying()
+    tidying.look()
+    tidying.look()
+    assert asked == [1, 1]
