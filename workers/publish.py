@@ -269,7 +269,7 @@ class Publisher:
                 continue
             draft.checkpoint_at = now
             try:
-                await writing(attempts.keep_checkpoint, draft.run, draft.text)
+                await writing(attempts.keep_checkpoint, draft.run, draft.message_id, draft.text)
             except Fenced:
                 draft.close()
                 draft.on_fenced()

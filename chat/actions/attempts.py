@@ -160,9 +160,15 @@ def record_usage(run: Run, *spent: Spending) -> None:
             Run.objects.filter(pk=run.pk, attempt=run.attempt, status=Status.CANCELLED).update(read=run.read)
 
 
-def keep_checkpoint(run: Run, text: str) -> None:
-    """Save the text so far, while Redis cannot. Raises `Fenced`."""
-    hold(run, {"checkpoint": text})
+def keep_checkpoint(run: Run, answer_id: UUID | str | None, text: str) -> None:
+    """Save the text so far of an answer, while Redis cannot. Raises `Fenced`.
+
+    One that comes late changes nothing: a step has made a message of that text, and a stop would say it again.
+    """
+    assert run.worker_id is not None
+    mine = Run.objects.held_by(run.worker_id, run.attempt).filter(pk=run.pk)
+    if not mine.filter(answer_id=answer_id).update(checkpoint=text) and not mine.exists():
+        raise Fenced
 
 
 def put_back(run: Run, reason: str, *spent: Spending, stuck: bool = False) -> Run | None:

@@ -186,7 +186,7 @@ def test_without_redis_the_page_says_so_and_shows_what_was_saved(
 ) -> None:
     run = talk.start()
     told()
-    attempts.keep_checkpoint(run, "What was saved")
+    attempts.keep_checkpoint(run, run.answer_id, "What was saved")
     redis_server.freeze()
     page = olga.text(page_of(talk))
     assert "Redis does not answer" in page and "What was saved" in page

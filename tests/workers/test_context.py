@@ -78,7 +78,7 @@ def test_the_talk_is_whole_while_an_older_version_still_takes_questions(talk: Ta
 def test_answers_that_failed_or_were_stopped_are_left_out_and_so_are_notices(talk: Talk, redis: Any) -> None:
     fails(talk.start("One?"), "On")
     run = talk.start("Two?")
-    attempts.keep_checkpoint(run, "Tw")
+    attempts.keep_checkpoint(run, run.answer_id, "Tw")
     redis.flushall()
     runs.cancel_run(talk.ada, run.pk)
     assert Message.objects.filter(role="assistant").count() == 2

@@ -187,7 +187,7 @@ async def test_the_database_and_redis_both_away_end_nothing(
 
     tried: list[int] = []
 
-    def fail(run: Run, text: str) -> None:
+    def fail(run: Run, answer_id: str, text: str) -> None:
         tried.append(1)
         raise OperationalError("no database")
 

@@ -39,7 +39,7 @@ def let_lease_run_out(worker_id: UUID) -> None:
 WRITES: dict[str, Callable[[Run], Any]] = {
     "finish": lambda run: attempts.finish_run(run, "Hello!", SPENT),
     "fail": lambda run: attempts.fail_run(run, ERROR, "Hel", SPENT),
-    "keep a checkpoint": lambda run: attempts.keep_checkpoint(run, "Hel"),
+    "keep a checkpoint": lambda run: attempts.keep_checkpoint(run, run.answer_id, "Hel"),
     "hand back": lambda run: attempts.put_back(run, "drained"),
     "give up as lost": lambda run: attempts.put_back(run, "worker_lost"),
     "give up as stuck": lambda run: attempts.put_back(run, "worker_lost", stuck=True),
@@ -132,11 +132,11 @@ def test_an_end_whose_reply_was_lost_is_refused_when_it_is_tried_again(talk: Tal
 
 def test_a_checkpoint_is_forgotten_with_its_attempt(talk: Talk) -> None:
     run = talk.start()
-    attempts.keep_checkpoint(run, "of the first attempt")
+    attempts.keep_checkpoint(run, run.answer_id, "of the first attempt")
     attempts.put_back(run, "drained")
     assert Run.objects.get(pk=run.pk).checkpoint == ""
     again = talk.claim()
-    attempts.keep_checkpoint(again, "of the second")
+    attempts.keep_checkpoint(again, again.answer_id, "of the second")
     attempts.finish_run(again, "Hello!", SPENT)
     assert Run.objects.get(pk=run.pk).checkpoint == ""
 

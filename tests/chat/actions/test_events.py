@@ -174,7 +174,7 @@ def test_a_log_keeps_its_session_when_the_row_is_deleted(talk: Talk) -> None:
 def test_rows_that_only_a_worker_changes_take_no_number(talk: Talk) -> None:
     run = talk.start()
     before = talk.last_seq
-    attempts.keep_checkpoint(run, "so far")
+    attempts.keep_checkpoint(run, run.answer_id, "so far")
     Worker.objects.update(name="renamed")
     assert talk.last_seq == before
     assert Event.objects.filter(session_id=talk.pk).count() == before

@@ -100,7 +100,7 @@ def test_without_redis_a_stop_keeps_the_last_checkpoint_and_says_so(talk: Talk, 
     run = talk.start()
     told()
     redis_server.kill()
-    attempts.keep_checkpoint(run, "Hello wo")
+    attempts.keep_checkpoint(run, run.answer_id, "Hello wo")
     runs.cancel_run(talk.ada, run.pk)
     message = Message.objects.get(pk=run.answer_id)
     assert (message.content, message.data) == ("Hello wo", {"interrupted": True, "incomplete": True})
@@ -108,7 +108,7 @@ def test_without_redis_a_stop_keeps_the_last_checkpoint_and_says_so(talk: Talk, 
 
 def test_a_redis_that_has_forgotten_the_draft_is_as_good_as_none(talk: Talk, redis: Any) -> None:
     run = talk.start()
-    attempts.keep_checkpoint(run, "Hello wo")
+    attempts.keep_checkpoint(run, run.answer_id, "Hello wo")
     told()
     redis.flushall()
     runs.cancel_run(talk.ada, run.pk)
@@ -118,7 +118,7 @@ def test_a_redis_that_has_forgotten_the_draft_is_as_good_as_none(talk: Talk, red
 def test_an_answer_that_was_begun_afresh_is_kept_as_it_is_shown_now(talk: Talk, redis: Any) -> None:
     """A checkpoint is older than the draft, and a draft that was cleared shows nothing."""
     run = talk.start()
-    attempts.keep_checkpoint(run, "void")
+    attempts.keep_checkpoint(run, run.answer_id, "void")
     show(redis, run, "")
     runs.cancel_run(talk.ada, run.pk)
     assert not Message.objects.filter(pk=run.answer_id).exists()

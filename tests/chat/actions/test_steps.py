@@ -22,7 +22,8 @@ from tests.chat.actions.test_attempts_fence import (
     taken_again,
     taken_over,
 )
-from tests.inside import Talk
+from tests.inside import Talk, told
+from tests.servers import Redis
 from tests.threads import Threads, stopped_at, wait_until_blocked
 
 Status = ToolCall.Status
@@ -226,3 +227,25 @@ def test_the_newest_question_about_a_call_counts(talk: Talk) -> None:
         Interrupt.objects.create(session_id=talk.pk, run=run, tool_call=call, reason="question", prompt=prompt)
     assert steps.asked_of(run)[call.pk].prompt == "second"
     Interrupt.objects.all().delete()  # no event told of them
+
+
+def test_a_checkpoint_that_comes_after_its_step_is_not_said_again(talk: Talk, redis_server: Redis) -> None:
+    run = talk.start()
+    first = run.answer_id
+    begin(run, entry(run), text="I send it.")
+    told()
+    redis_server.kill()
+    attempts.keep_checkpoint(run, first, "I send it.")
+    runs.cancel_run(talk.ada, run.pk)
+    assert [one.content for one in Message.objects.filter(run_id=run.pk, role="assistant")] == ["I send it."]
+
+
+def test_the_checkpoint_of_what_follows_a_step_is_kept(talk: Talk, redis_server: Redis) -> None:
+    run = talk.start()
+    begin(run, entry(run), text="I send it.")
+    told()
+    redis_server.kill()
+    attempts.keep_checkpoint(run, run.answer_id, "It is")
+    runs.cancel_run(talk.ada, run.pk)
+    said = Message.objects.filter(run_id=run.pk, role="assistant").order_by("seq")
+    assert [one.content for one in said] == ["I send it.", "It is"]
