@@ -2,7 +2,8 @@
 
 All drafts of the process share one task: it takes what is new of each, and sends it in one pipeline. The first piece of
 a message leaves at once; after it, pieces are joined for a short window. The script in `chat/stream.py` refuses what
-comes from a lost claim, and notices when Redis forgot a draft: then the whole text is sent again.
+comes from a lost claim, and notices when Redis forgot a draft: then the whole text is sent again. A shard that fails is
+left alone for a moment, and only its own sessions notice.
 """
 
 import asyncio
@@ -10,7 +11,7 @@ import hashlib
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine, Set
 from typing import Any
 
 from django.conf import settings
@@ -30,6 +31,7 @@ log = logging.getLogger(__name__)
 SCRIPT_SHA = hashlib.sha1(stream.APPEND.encode(), usedforsecurity=False).hexdigest()
 SEND_S = 0.5
 HELD_S = 0.05
+WINDOW_MIN_MS = 1.0  # with none at all, the loop would spin while Redis takes its time
 CHECKPOINT_S = 1.0
 FLUSH_S = 0.2
 
@@ -50,6 +52,7 @@ class Draft:
             stream.draft_key(run.session_id, self.message_id, kind),
         ]
         self.channel = shards.channel_of(self.group)
+        self.shard = shards.shard_of(self.group)
         self.on_fenced = on_fenced
         self.text = ""
         self.sent_chars = 0
@@ -84,7 +87,7 @@ class Draft:
                 while self.is_dirty or self.in_flight is not None:
                     if self.in_flight is not None:
                         await self.in_flight.wait()
-                    elif self._publisher.is_broken:
+                    elif self._publisher.is_away(self.shard):
                         return
                     else:
                         self._publisher.mark(self, urgent=True)
@@ -95,6 +98,12 @@ class Draft:
     def close(self) -> None:
         self.is_closed, self.is_dirty = True, False
         self._publisher.dirty.pop(self, None)
+
+    def land(self) -> None:
+        """What was on its way has come to something: the next sending may begin."""
+        done, self.in_flight = self.in_flight, None
+        if done is not None:
+            done.set()
 
     def arguments(self) -> tuple[list[Any], int, int]:
         """What the script is called with, and the length that Redis has when it succeeded: in characters, in bytes."""
@@ -134,12 +143,17 @@ class Publisher:
         self._wake = asyncio.Event()
         self._hurry = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        self._broken_until = 0.0
+        self._broken_until: dict[int, float] = {}  # by shard
         self._sending: set[asyncio.Task[None]] = set()
+        self._saving: asyncio.Task[None] | None = None
 
     @property
     def is_broken(self) -> bool:
-        return time.monotonic() < self._broken_until
+        """Whether any shard did not answer just now."""
+        return any(self.is_away(shard) for shard in tuple(self._broken_until))
+
+    def is_away(self, shard: int) -> bool:
+        return time.monotonic() < self._broken_until.get(shard, 0.0)
 
     def mark(self, draft: Draft, *, urgent: bool) -> None:
         if draft.is_closed:
@@ -158,15 +172,9 @@ class Publisher:
             await self._wake.wait()
             self._wake.clear()
             self._hurry.clear()
-            if self.is_broken:
-                await self._checkpoint()
-                await asyncio.sleep(0.1)
-                if self.dirty:
-                    self._wake.set()
-                continue
             self._send_all()
             try:
-                async with asyncio.timeout(settings.CHAT_DELTA_WINDOW_MS / 1000):
+                async with asyncio.timeout(max(settings.CHAT_DELTA_WINDOW_MS, WINDOW_MIN_MS) / 1000):
                     await self._hurry.wait()
             except TimeoutError:
                 pass
@@ -176,17 +184,18 @@ class Publisher:
 
     def _send_all(self) -> None:
         now = time.monotonic()
+        away = {shard for shard, until in self._broken_until.items() if now < until}
         by_shard: dict[int, list[Draft]] = defaultdict(list)
         for draft in list(self.dirty):
-            if draft.in_flight is None and draft.not_before <= now:
+            if draft.in_flight is None and draft.not_before <= now and draft.shard not in away:
                 del self.dirty[draft]
                 draft.is_dirty = False
                 draft.in_flight = asyncio.Event()
-                by_shard[shards.shard_of(draft.group)].append(draft)
+                by_shard[draft.shard].append(draft)
         for drafts in by_shard.values():
-            task = asyncio.ensure_future(self._send(drafts))
-            self._sending.add(task)
-            task.add_done_callback(self._sending.discard)
+            self._keep(self._send(drafts))
+        if away and (self._saving is None or self._saving.done()):
+            self._saving = self._keep(self._checkpoint(away))
 
     async def _send(self, drafts: list[Draft]) -> None:
         calls = [(draft, draft.clearings, *draft.arguments()) for draft in drafts]
@@ -210,9 +219,7 @@ class Publisher:
                     draft.sent_chars, draft.sent_bytes = chars, size
             else:
                 self._recover(draft, result)
-            done, draft.in_flight = draft.in_flight, None
-            if done is not None:
-                done.set()
+            draft.land()
 
     def _recover(self, draft: Draft, result: Any) -> None:
         metrics.DELTAS_REFUSED.labels(REFUSALS.get(result, "redis")).inc()
@@ -229,16 +236,18 @@ class Publisher:
         elif result == BEHIND or isinstance(result, NoScriptError):
             draft.is_whole = True
         else:  # Redis did not answer: whether it heard is unknown, so the whole text goes out when it is back
-            if not self.is_broken:
-                log.warning("deltas are not told, Redis is left alone for a moment: %s", type(result).__name__)
-            self._broken_until = time.monotonic() + shards.BREAK_S
+            if not self.is_away(draft.shard):
+                problem = type(result).__name__
+                log.warning("deltas are not told, Redis %s is left alone for a moment: %s", draft.shard, problem)
+            self._broken_until[draft.shard] = time.monotonic() + shards.BREAK_S
             draft.is_whole = True
         self.mark(draft, urgent=result == BEHIND or isinstance(result, NoScriptError))
 
-    def _keep(self, work: Awaitable[None]) -> None:
-        task: asyncio.Task[None] = asyncio.ensure_future(work)
+    def _keep(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.ensure_future(work)
         self._sending.add(task)
         task.add_done_callback(self._sending.discard)
+        return task
 
     async def _set_fence(self, draft: Draft) -> None:
         """Redis was emptied. Only who still holds the claim may go on, and only the row knows."""
@@ -261,11 +270,13 @@ class Publisher:
         except (RedisError, OSError, TimeoutError):
             return
 
-    async def _checkpoint(self) -> None:
-        """While Redis is away, save the text so far, so that a cancel keeps it."""
+    async def _checkpoint(self, away: Set[int]) -> None:
+        """While shards are away, save the text so far of what is theirs, so that a cancel keeps it."""
         now = time.monotonic()
         for draft in list(self.dirty):
-            if draft.kind != stream.MESSAGE or draft.is_closed or now - draft.checkpoint_at < CHECKPOINT_S:
+            if draft.shard not in away or draft.kind != stream.MESSAGE or draft.is_closed:
+                continue
+            if now - draft.checkpoint_at < CHECKPOINT_S:
                 continue
             draft.checkpoint_at = now
             try:
