@@ -219,7 +219,8 @@ class Publisher:
                     draft.sent_chars, draft.sent_bytes = chars, size
             else:
                 self._recover(draft, result)
-            draft.land()
+            if result != UNFENCED:  # else it is on its way until the row has been asked
+                draft.land()
 
     def _recover(self, draft: Draft, result: Any) -> None:
         metrics.DELTAS_REFUSED.labels(REFUSALS.get(result, "redis")).inc()
@@ -231,7 +232,6 @@ class Publisher:
             draft.not_before = time.monotonic() + HELD_S
         elif result == UNFENCED:
             self._keep(self._set_fence(draft))
-            draft.not_before = time.monotonic() + HELD_S
             draft.is_whole = True
         elif result == BEHIND or isinstance(result, NoScriptError):
             draft.is_whole = True
@@ -254,21 +254,18 @@ class Publisher:
         run = draft.run
         assert run.worker_id is not None
         try:
-            held = await reading(workers.still_held, run.worker_id, {run.pk: run.attempt})
-        except (Error, Unavailable):
-            return  # asked again with the next sending
-        if not held:
-            draft.close()
-            draft.on_fenced()
-            return
-        try:
+            if not await reading(workers.still_held, run.worker_id, {run.pk: run.attempt}):
+                draft.close()
+                draft.on_fenced()
+                return
+            key = stream.fence_key(run.session_id, run.pk)
             async with asyncio.timeout(SEND_S):
-                key = stream.fence_key(run.session_id, run.pk)
-                await (
-                    shards.layer().redis(draft.group).eval(stream.RAISE, 1, key, run.attempt, stream.DRAFT_TTL_MS, "0")
-                )
-        except (RedisError, OSError, TimeoutError):
-            return
+                redis = shards.layer().redis(draft.group)
+                await redis.eval(stream.RAISE, 1, key, run.attempt, stream.DRAFT_TTL_MS, "0")
+        except (Error, Unavailable, RedisError, OSError, TimeoutError):
+            draft.not_before = time.monotonic() + HELD_S  # asked again with the next sending
+        finally:
+            draft.land()
 
     async def _checkpoint(self, away: Set[int]) -> None:
         """While shards are away, save the text so far of what is theirs, so that a cancel keeps it."""

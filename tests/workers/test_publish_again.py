@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from typing import Any
 
 import pytest
+from django.db import OperationalError
 
 from chat import stream
 from chat.actions import attempts, runs
@@ -90,6 +92,55 @@ async def test_what_one_draft_meets_does_not_disturb_another_in_the_same_pipelin
     well.add("?")
     await watching.until(lambda: watching.shown() == "Hello!", "the forgotten one")
     await watching.until(lambda: watching.texts(stream.REASONING) == ["Hello", "?"], "the other")
+
+
+async def test_a_lost_fence_is_asked_for_once_while_the_database_stalls(
+    watching: Watching, redis: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draft = watching.draft()
+    draft.add("a")
+    await draft.flush()
+    asked: list[int] = []
+    go, real = threading.Event(), publish.workers.still_held
+
+    def stall(*args: Any) -> Any:
+        asked.append(1)
+        go.wait(WAIT_S)
+        return real(*args)
+
+    monkeypatch.setattr(publish.workers, "still_held", stall)
+    redis.flushall()
+    try:
+        draft.add("b")
+        await watching.until(lambda: asked, "it is asked")
+        for _ in range(10):
+            draft.add("c")
+            await asyncio.sleep(publish.HELD_S)
+        assert len(watching.publisher._sending) == len(asked) == 1
+    finally:
+        go.set()
+    await watching.until(lambda: watching.shown() == draft.text, "all of it is told")
+
+
+async def test_a_lost_fence_is_asked_for_again_where_the_database_failed(
+    watching: Watching, redis: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draft = watching.draft()
+    draft.add("a")
+    await draft.flush()
+    failures = [OperationalError("no database"), OperationalError("no database")]
+    real = publish.workers.still_held
+
+    def fail(*args: Any) -> Any:
+        if failures:
+            raise failures.pop()
+        return real(*args)
+
+    monkeypatch.setattr(publish.workers, "still_held", fail)
+    redis.flushall()
+    draft.add("b")
+    await watching.until(lambda: watching.shown() == "ab", "all of it is told")
+    assert not failures and watching.fenced == 0
 
 
 # --- away -------------------------------------------------------------------------------------------------------------
@@ -183,8 +234,6 @@ async def test_the_thoughts_of_a_model_are_never_saved_as_its_answer(
 async def test_the_database_and_redis_both_away_end_nothing(
     watching: Watching, redis_server: Redis, monkeypatch: pytest.MonkeyPatch, redis: Any
 ) -> None:
-    from django.db import OperationalError
-
     tried: list[int] = []
 
     def fail(run: Run, answer_id: str, text: str) -> None:
