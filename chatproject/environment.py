@@ -7,12 +7,15 @@ from tempfile import NamedTemporaryFile
 
 from django.core.exceptions import ImproperlyConfigured
 
+MOST = 10**9  # where there is no better bound: as seconds 31 years, which every date and timer can be moved by
+DAYS_MOST = 36_500
+
 
 def text(name: str, default: str = "") -> str:
     return os.environ.get(name, "").strip() or default
 
 
-def number(name: str, default: float) -> float:
+def number(name: str, default: float, least: float = 0, most: float = MOST) -> float:
     raw = text(name)
     if not raw:
         return default
@@ -20,15 +23,15 @@ def number(name: str, default: float) -> float:
         value = float(raw)
     except ValueError:
         value = -1.0
-    if not 0 <= value < float("inf"):
-        raise ImproperlyConfigured(f"{name} must be a number, 0 or more; it is {raw!r}")
+    if not least <= value <= most:
+        raise ImproperlyConfigured(f"{name} must be a number from {least:.12g} to {most:.12g}; it is {raw!r}")
     return value
 
 
-def count(name: str, default: int) -> int:
-    value = number(name, default)
+def count(name: str, default: int, least: int = 0, most: int = MOST) -> int:
+    value = number(name, default, least, most)
     if value != int(value):
-        raise ImproperlyConfigured(f"{name} must be a whole number, 0 or more")
+        raise ImproperlyConfigured(f"{name} must be a whole number; it is {value:g}")
     return int(value)
 
 
@@ -36,13 +39,15 @@ def days(name: str, default: float) -> float:
     """A number of days; or of seconds, written like 90s."""
     raw = text(name)
     if not raw.endswith("s"):
-        return number(name, default)
+        return number(name, default, most=DAYS_MOST)
     try:
         value = float(raw[:-1]) / 86_400
     except ValueError:
         value = -1.0
-    if not 0 <= value < float("inf"):
-        raise ImproperlyConfigured(f"{name} must be a number of days, or of seconds like 90s; it is {raw!r}")
+    if not 0 <= value <= DAYS_MOST:
+        raise ImproperlyConfigured(
+            f"{name} must be a number of days, at most {DAYS_MOST}, or of seconds like 90s; it is {raw!r}"
+        )
     return value
 
 

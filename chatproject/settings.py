@@ -26,7 +26,7 @@ CHAT_DATA_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
 SECRET_KEY = env.secret_key(CHAT_DATA_DIR, local=LOCAL)
 
 HOST = env.text("HOST", "127.0.0.1")
-PORT = env.count("PORT", 8000)
+PORT = env.count("PORT", 8000, most=65_535)
 ALLOWED_HOSTS = env.listed("ALLOWED_HOSTS") or (["*"] if LOCAL else [])
 CHAT_ORIGINS = env.listed("CHAT_ORIGINS")
 CHAT_BEHIND_PROXY = env.text("CHAT_BEHIND_PROXY") == "1"  # then its X-Forwarded-… headers are believed
@@ -34,7 +34,7 @@ CSRF_TRUSTED_ORIGINS = [origin for origin in CHAT_ORIGINS if "://" in origin]
 
 REDIS_URL = env.text("REDIS_URL", "redis://127.0.0.1:6379/0")
 
-# --- the chat's own settings; 0 = no limit ---------------------------------------------------------------------------
+# --- the chat's own settings; 0 = no limit, where 0 is let in ---------------------------------------------------------
 CHAT_REDIS_SHARDS = env.listed("CHAT_REDIS_SHARDS") or [REDIS_URL]  # the live groups are spread over them
 CHAT_LLM = env.text("CHAT_LLM", "demo")
 CHAT_LLMS = env.listed("CHAT_LLMS")  # others that a message may choose
@@ -48,17 +48,17 @@ CHAT_SOCKETS_PER_USER = env.count("CHAT_SOCKETS_PER_USER", 10)
 CHAT_RUNS_PER_USER = env.count("CHAT_RUNS_PER_USER", 4)
 CHAT_WAITING_PER_SESSION = env.count("CHAT_WAITING_PER_SESSION", 50)
 CHAT_RUNS_PER_WORKER = env.count("CHAT_RUNS_PER_WORKER", 400)
-CHAT_SLOW_S = env.number("CHAT_SLOW_S", 30)
-CHAT_LEASE_S = env.number("CHAT_LEASE_S", 5)
-CHAT_SWEEP_S = env.number("CHAT_SWEEP_S", 1)
+CHAT_SLOW_S = env.number("CHAT_SLOW_S", 30, least=1)
+CHAT_LEASE_S = env.number("CHAT_LEASE_S", 5, least=2, most=3600)  # it is renewed every second
+CHAT_SWEEP_S = env.number("CHAT_SWEEP_S", 1, least=0.1, most=3600)
 CHAT_CRASHES_MAX = env.count("CHAT_CRASHES_MAX", 3)
-CHAT_CONTEXT_TOKENS = env.count("CHAT_CONTEXT_TOKENS", 8000)
+CHAT_CONTEXT_TOKENS = env.count("CHAT_CONTEXT_TOKENS", 8000, least=500)  # as of an agent's own
 CHAT_SESSION_IDLE_S = env.number("CHAT_SESSION_IDLE_S", 0)  # 0 = no session is closed for that
 CHAT_RETENTION_DAYS = env.days("CHAT_RETENTION_DAYS", 0)  # of closed sessions; 0 = kept for ever
 CHAT_EVENTS_DAYS = env.days("CHAT_EVENTS_DAYS", 0)  # 0 = kept as long as their session
-CHAT_TIDY_S = env.number("CHAT_TIDY_S", 60)
-CHAT_AUDIT_DAYS = env.count("CHAT_AUDIT_DAYS", 0)  # 0 = kept for ever
-CHAT_DELTA_WINDOW_MS = env.number("CHAT_DELTA_WINDOW_MS", 30)
+CHAT_TIDY_S = env.number("CHAT_TIDY_S", 60, least=0.1)
+CHAT_AUDIT_DAYS = env.count("CHAT_AUDIT_DAYS", 0, most=env.DAYS_MOST)  # 0 = kept for ever
+CHAT_DELTA_WINDOW_MS = env.number("CHAT_DELTA_WINDOW_MS", 30, most=10_000)  # 0: they are hardly joined
 CHAT_LLM_CONNECT_S = env.number("CHAT_LLM_CONNECT_S", 5)
 CHAT_LLM_FIRST_TOKEN_S = env.number("CHAT_LLM_FIRST_TOKEN_S", 30)
 CHAT_LLM_BETWEEN_TOKENS_S = env.number("CHAT_LLM_BETWEEN_TOKENS_S", 30)
@@ -207,7 +207,7 @@ REST_FRAMEWORK = {
     "UNAUTHENTICATED_USER": None,
 }
 SIMPLE_JWT = {
-    "ACCESS_TOKEN_LIFETIME": timedelta(seconds=env.count("CHAT_ACCESS_TOKEN_S", 900)),
+    "ACCESS_TOKEN_LIFETIME": timedelta(seconds=env.count("CHAT_ACCESS_TOKEN_S", 900, least=1)),
     "REFRESH_TOKEN_LIFETIME": timedelta(days=14),
     "LEEWAY": 5,  # seconds: the clock of who gave a token out may be ahead of that of who is shown it
     "ROTATE_REFRESH_TOKENS": True,
@@ -222,4 +222,4 @@ SIMPLE_JWT = {
 LOGGING = logs.settings(env.text("CHAT_LOG", "console" if LOCAL else "json"), env.text("CHAT_LOG_LEVEL", "INFO"))
 CHAT_METRICS_TOKEN = env.text("CHAT_METRICS_TOKEN")  # opens web's /metrics
 CHAT_METRICS_HOST = env.text("CHAT_METRICS_HOST", "127.0.0.1")
-CHAT_METRICS_PORT = env.count("CHAT_METRICS_PORT", 0)  # of a worker; 0 = none
+CHAT_METRICS_PORT = env.count("CHAT_METRICS_PORT", 0, most=65_535)  # of a worker; 0 = none

@@ -31,6 +31,39 @@ def read_database(tmp_path: Path) -> Any:
     return read
 
 
+@pytest.mark.parametrize(
+    "written",
+    [
+        "CHAT_LEASE_S=0",
+        "CHAT_LEASE_S=1",
+        "CHAT_SWEEP_S=0",
+        "CHAT_SWEEP_S=1e10",
+        "CHAT_TIDY_S=0",
+        "CHAT_SLOW_S=0",
+        "CHAT_CONTEXT_TOKENS=0",
+        "CHAT_DELTA_WINDOW_MS=1e300",
+        "CHAT_RUN_S=1e11",
+        "CHAT_SESSION_IDLE_S=1e11",
+        "CHAT_AUDIT_DAYS=1000000",
+        "CHAT_ACCESS_TOKEN_S=0",
+        "PORT=70000",
+    ],
+)
+def test_a_value_that_would_do_harm_without_a_word_is_refused_at_the_start(tmp_path: Path, written: str) -> None:
+    name, _, value = written.partition("=")
+    env = bare_environment() | {"CHAT_ENV": "local", "CHAT_DATA_DIR": str(tmp_path), name: value}
+    command = [sys.executable, "-c", "import chatproject.settings"]
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert f"ImproperlyConfigured: {name} must be a number from " in done.stderr
+
+
+def test_0_is_let_in_where_it_means_no_limit(tmp_path: Path) -> None:
+    names = ["CHAT_RUN_S", "CHAT_RUN_STEPS", "CHAT_RUNS_PER_WORKER", "CHAT_DELTA_WINDOW_MS", "CHAT_LLM_TOTAL_S"]
+    env = bare_environment() | {"CHAT_ENV": "local", "CHAT_DATA_DIR": str(tmp_path)} | dict.fromkeys(names, "0")
+    subprocess.run([sys.executable, "-c", "import chatproject.settings"], cwd=ROOT, env=env, check=True)
+
+
 def test_what_a_database_url_asks_for_is_kept_beside_what_we_need(read_database: Any) -> None:
     options = read_database("postgres://ada@db.example/chat?sslmode=verify-full&connect_timeout=2")["OPTIONS"]
     assert options["sslmode"] == "verify-full"

@@ -6,11 +6,14 @@ import asyncio
 import time
 from typing import Any
 
+import pytest
+
 from chat import stream
-from tests.inside import told
+from tests.inside import WAIT_S, told
 from tests.processes import PATIENCE
 from tests.servers import Redis
 from tests.workers.watching import NEVER_MS, Watching, kept
+from workers import publish
 from workers.publish import Draft
 
 
@@ -111,6 +114,33 @@ async def test_a_flush_does_not_wait_for_a_redis_that_is_away(watching: Watching
     began = time.monotonic()
     await draft.flush()
     assert time.monotonic() - began < 0.1 * PATIENCE
+
+
+async def test_with_no_window_at_all_the_loop_does_not_spin_while_redis_takes_its_time(
+    watching: Watching, redis_server: Redis, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.CHAT_DELTA_WINDOW_MS = 0
+    monkeypatch.setattr(publish, "SEND_S", WAIT_S)
+    looks: list[float] = []
+    send_all = watching.publisher._send_all
+
+    def look() -> None:
+        looks.append(time.monotonic())
+        send_all()
+
+    monkeypatch.setattr(watching.publisher, "_send_all", look)
+    draft = watching.draft()
+    draft.add("Hello")
+    await draft.flush()
+    redis_server.freeze()
+    draft.add(", ")
+    await on_its_way(draft)
+    draft.add("world")
+    before = len(looks)
+    await asyncio.sleep(0.1)
+    redis_server.thaw()
+    assert 0 < len(looks) - before <= 110 * PATIENCE
+    await watching.until(lambda: watching.shown() == "Hello, world", "all of it")
 
 
 async def test_what_was_closed_says_no_more(watching: Watching, redis: Any) -> None:
