@@ -10,7 +10,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -51,6 +51,7 @@ class Held:
     task: asyncio.Task[None] | None = None
     why: str | None = None  # it was cancelled: fenced or drained
     has_begun: bool = False
+    kept_since: Callable[[float], bool] = lambda _: True  # whether the lease was never out since then
 
     def stop(self, why: str) -> None:
         if self.why is None:
@@ -69,6 +70,7 @@ class Runtime:
     _loop: asyncio.AbstractEventLoop | None = None
     _ticked_at: float = 0.0
     _renewed_at: float = float("-inf")
+    _lapsed_at: float = float("-inf")  # when it was last found that the lease had run out
     _unknown: dict[UUID, int] = field(default_factory=dict)
     _looking: dict[UUID, bool] = field(default_factory=dict)  # sessions, and whether to look once more
     _broken: set[UUID] = field(default_factory=set)  # runs whose task failed to end them
@@ -185,6 +187,7 @@ class Runtime:
         from workers.watch import followed
 
         self.held[held.run.pk] = held
+        held.kept_since = self.kept_lease_since
         held.task = asyncio.ensure_future(followed(held.run, execute(held)))
         held.task.add_done_callback(lambda task: self._end(held, task))
         if self.draining:
@@ -201,6 +204,10 @@ class Runtime:
     def holds_lease(self) -> bool:
         """Whether others take this process for alive. One that was frozen must not claim before it has renewed."""
         return time.monotonic() - self._renewed_at < settings.CHAT_LEASE_S
+
+    def kept_lease_since(self, moment: float) -> bool:
+        """Whether nobody can have taken this process for dead since then: that it holds a lease now is not enough."""
+        return self.holds_lease and self._lapsed_at < moment
 
     def _keep_lease(self) -> None:
         from workers.sweep import sweep_forever, tidy_forever
@@ -232,8 +239,9 @@ class Runtime:
             log.error("the event loop does not turn: the lease is left to run out")
             return
         assert self.worker_id is not None and self._loop is not None
-        now = time.monotonic()
-        workers.renew_lease(self.worker_id, NAME)
+        now, was_held = time.monotonic(), self.holds_lease
+        if not workers.renew_lease(self.worker_id, NAME) or not was_held:
+            self._lapsed_at = time.monotonic()  # said before it counts as renewed
         self._renewed_at = now
         self._loop.call_soon_threadsafe(self._compare, workers.held_runs(self.worker_id))
 

@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -16,6 +17,7 @@ from chat.actions.questions import Question
 from chat.actions.tool_calls import Change
 from chat.actions.usage import Spending
 from chat.database import reading
+from chat.errors import Fenced
 from chat.failpoints import afailpoint
 from chat.models import Interrupt, Run, ToolCall, User
 from workers.bill import as_saved
@@ -48,6 +50,7 @@ class Steps:
         self.calls: list[ToolCall] = []  # of the last step
         self._asked: dict[UUID, Interrupt] = {}
         self._user: User | None = None
+        self._owned_at = time.monotonic()  # when the row was last known to be ours, or a little before
 
     @property
     def count(self) -> int:
@@ -98,6 +101,7 @@ class Steps:
         }
         answer_id = uuid4() if is_said else self.run.answer_id
         assert answer_id is not None
+        self._owned_at = time.monotonic()
         await surely(steps.begin_step, self.run, state, text, answer_id, self.calls)
         self.run.state, self.run.answer_id, self.run.drafts = state, answer_id, [str(answer_id)]
         return is_said
@@ -201,13 +205,27 @@ class Steps:
         with _Measured(call):
             await afailpoint("tool.call")
             try:
-                columns = returned(await call_tool(tool, call.args, context))
+                columns = returned(await self._call(tool, call, context))
             except CallFailed as problem:
                 columns = failed(problem, call)
             await afailpoint("tool.made")
             await self._record(Change(call, columns))
 
+    async def _call(self, tool: Tool, call: ToolCall, context: ToolContext) -> Output:
+        """Make a call. One that is not pure is not begun where others may have taken the run, and ask about it."""
+        if call.effect == Effect.PURE:
+            return await call_tool(tool, call.args, context)
+        is_ours = partial(self.held.kept_since, self._owned_at)
+        return await call_tool(tool, call.args, context, is_ours=is_ours, ask=self._ask)
+
+    async def _ask(self) -> None:
+        """Ask the row whether the run is still ours. Raises `Fenced`."""
+        if not await surely(steps.is_held, self.run, by=reading):
+            raise Fenced
+
     async def _record(self, *changes: Change) -> None:
+        if any(change.columns["status"] == Status.CALLED for change in changes):
+            self._owned_at = time.monotonic()
         await surely(steps.record_calls, self.run, changes)
         for change in changes:
             change.apply()

@@ -13,11 +13,11 @@ from uuid import UUID
 from chat import stream, tracing
 from chat.actions.endings import say
 from chat.actions.events import Log, action, on_commit
-from chat.actions.fence import hold, locked_for
+from chat.actions.fence import held, hold, locked_for
 from chat.actions.tool_calls import Change, Status, changed, step_data, tell, tell_moved
 from chat.failpoints import failpoint
 from chat.models import Interrupt, Message, Run, ToolCall
-from chat.prepared import Given, Prepared
+from chat.prepared import Given, Prepared, together
 
 _KNOWN = Prepared(lambda: ToolCall.objects.filter(pk=Given("pk")).values_list("pk"))
 _UNFINISHED = Prepared(
@@ -38,6 +38,13 @@ def asked_of(run: Run) -> dict[UUID, Interrupt]:
     """The newest question about each call of a run."""
     rows = Interrupt.objects.filter(run_id=run.pk, tool_call__isnull=False).order_by("created_at")
     return {row.tool_call_id: row for row in rows if row.tool_call_id}
+
+
+def is_held(run: Run) -> bool:
+    """Whether the run is still this attempt's."""
+    row = held(run)
+    together(row)
+    return row.first is not None
 
 
 @tracing.spanned("begin_step")

@@ -91,6 +91,7 @@ async def test_a_frozen_worker_that_wakes_up_writes_nothing_and_claims_nothing_b
 
     # Asleep: the lease runs out, another takes over and answers.
     runtime._renewed_at -= 6
+    assert not held.kept_since(time.monotonic()), "its tools are told"
     await writing(expire, talk.worker_id)
     [lost] = await reading(attempts.lost_runs)
     await writing(attempts.put_back, lost, "worker_lost")

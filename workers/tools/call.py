@@ -24,6 +24,10 @@ FRAMES = 5
 _slots: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
 
 
+class NotOurs(Exception):
+    """The run may have been taken away, so the tool is not begun."""
+
+
 class CallFailed(Exception):
     """A call that gave nothing. Where it `may_have_happened`, the tool was begun and did not say how it ended."""
 
@@ -32,15 +36,29 @@ class CallFailed(Exception):
         self.code, self.message, self.may_have_happened = code, message, may_have_happened
 
 
-async def call_tool(tool: Tool, args: Mapping[str, Any], context: ToolContext) -> Output:
-    """Call a tool. Raises: CallFailed. Cancelling it cancels a coroutine, and leaves a thread to itself."""
+async def call_tool(
+    tool: Tool,
+    args: Mapping[str, Any],
+    context: ToolContext,
+    *,
+    is_ours: Callable[[], bool] | None = None,
+    ask: Callable[[], Awaitable[None]] | None = None,
+) -> Output:
+    """Call a tool. Raises: CallFailed. Cancelling it cancels a coroutine, and leaves a thread to itself.
+
+    `is_ours` is asked directly before the tool is begun, wherever that is; `ask` where there was a wait for room, and
+    what it raises is raised.
+    """
     try:
         call = tool.bind(args, context)
     except BadArgs as problem:
         raise CallFailed("bad_args", str(problem)) from None
+    slots = await _room(tool, ask)
     try:
-        given = await _within(tool, asyncio.ensure_future(await _begun(tool, call)))
-        return tool.read_result(given)
+        begun = _begun(tool, call if is_ours is None else _if_ours(call, is_ours), slots)
+        return tool.read_result(await _within(tool, asyncio.ensure_future(begun)))
+    except NotOurs:
+        raise CallFailed("not_called", "This was not called: its worker had lost touch with the database.") from None
     except ToolError as problem:
         raise CallFailed("tool_error", cleaned(str(problem))[:MESSAGE_CHARS] or "The tool failed.") from None
     except BadResult as problem:
@@ -55,21 +73,41 @@ async def call_tool(tool: Tool, args: Mapping[str, Any], context: ToolContext) -
         raise CallFailed("internal", "The tool failed in a way that it should not.", may_have_happened=True) from None
 
 
-async def _begun(tool: Tool, call: Callable[[], Any]) -> Awaitable[Any]:
-    """Begin the call, as soon as there is room for it."""
-    if tool.is_async:
-        return _on_the_loop(call)
-    if tool.database == "read":
-        return reading(call)
-    if tool.database == "write":
-        return writing(call)
+async def _room(tool: Tool, ask: Callable[[], Awaitable[None]] | None) -> asyncio.Semaphore | None:
+    """Wait for one of the threads, where the tool needs one. Much may happen meanwhile, so it is asked afterwards."""
+    if tool.is_async or tool.database:
+        return None
     slots = _slots.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(THREADS))
+    must_wait = slots.locked()
     try:
         async with asyncio.timeout(tool.timeout_s):
             await slots.acquire()
     except TimeoutError:
         raise CallFailed("busy", "Too many tools are at work. Nothing has happened.") from None
-    return _in_a_thread(call, slots)
+    if must_wait and ask is not None:
+        try:
+            await ask()
+        except BaseException:
+            slots.release()
+            raise
+    return slots
+
+
+def _if_ours(call: Callable[[], Any], is_ours: Callable[[], bool]) -> Callable[[], Any]:
+    def make() -> Any:
+        if not is_ours():
+            raise NotOurs
+        return call()
+
+    return make
+
+
+def _begun(tool: Tool, call: Callable[[], Any], slots: asyncio.Semaphore | None) -> Awaitable[Any]:
+    if slots is not None:
+        return _in_a_thread(call, slots)
+    if tool.database == "read":
+        return reading(call)
+    return writing(call) if tool.database else _on_the_loop(call)
 
 
 async def _within(tool: Tool, task: "asyncio.Future[Any]") -> Any:
