@@ -19,6 +19,7 @@ log = logging.getLogger(__name__)
 
 THREADS = 64  # of tools that are no coroutines
 MESSAGE_CHARS = 2000
+SHORT_CHARS = 2000
 FRAMES = 5
 
 _slots: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
@@ -56,7 +57,7 @@ async def call_tool(
     slots = await _room(tool, ask)
     try:
         begun = _begun(tool, call if is_ours is None else _if_ours(call, is_ours), slots)
-        return tool.read_result(await _within(tool, asyncio.ensure_future(begun)))
+        return await _read(tool, await _within(tool, asyncio.ensure_future(begun)))
     except NotOurs:
         raise CallFailed("not_called", "This was not called: its worker had lost touch with the database.") from None
     except ToolError as problem:
@@ -123,6 +124,13 @@ async def _within(tool: Tool, task: "asyncio.Future[Any]") -> Any:
     if task.cancelled():
         raise CallFailed("internal", "The tool broke off.", may_have_happened=True)
     return task.result()
+
+
+async def _read(tool: Tool, given: Any) -> Output:
+    """Check what a tool gave: beside the loop, on which it would hold up everybody, unless it is little to look at."""
+    if given is None or isinstance(given, int | float) or (isinstance(given, str) and len(given) <= SHORT_CHARS):
+        return tool.read_result(given)
+    return await asyncio.to_thread(tool.read_result, given)
 
 
 def _forget(task: "asyncio.Future[Any]") -> None:

@@ -13,7 +13,7 @@ import pytest
 from django.db import connection
 
 from chat.models import User
-from workers.tools import ToolContext, ToolError, tool
+from workers.tools import Tool, ToolContext, ToolError, tool
 from workers.tools import call as calling
 from workers.tools.call import CallFailed, call_tool
 
@@ -175,3 +175,31 @@ async def test_whoever_is_cancelled_gives_the_place_back_when_the_thread_ends(mo
         await task
     go_on.set()
     assert (await call_tool(work, {}, CONTEXT)).text == "done"
+
+
+async def test_what_a_tool_gives_is_read_beside_the_loop_unless_it_is_little(
+    db: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    where: list[bool] = []
+    read = Tool.read_result
+
+    def noted(made: Tool, given: Any) -> Any:
+        where.append(threading.current_thread() is threading.main_thread())
+        return read(made, given)
+
+    monkeypatch.setattr(Tool, "read_result", noted)
+
+    @tool(effect="pure", access="read")
+    async def give(count: int) -> Any:
+        """Give."""
+        return "x" * count if count < 10_000 else [{"number": number} for number in range(count)]
+
+    @tool(effect="pure", access="read", database="read")
+    def rows() -> list[int]:
+        """Give."""
+        return [1, 2]
+
+    for count in (10, 9999, 10_000):
+        await call_tool(give, {"count": count}, CONTEXT)
+    await call_tool(rows, {}, CONTEXT)
+    assert where == [True, False, False, False]
