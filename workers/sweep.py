@@ -93,7 +93,7 @@ def shown_by(run: Run) -> list[Spending]:
     spent = saved(run)
     if not shown:
         return spent
-    llm = llms_of(run)[0]
+    llm = spent[-1].llm if spent else llms_of(run)[0]  # a fallback, where one was asked
     tokens = estimate_tokens(shown)
     cost = price(llm, Spent(0, tokens))
     known = next((one for one in spent if one.llm == llm), None)

@@ -22,7 +22,7 @@ from chat.actions.events import Log, action, on_commit
 from chat.actions.fence import held, hold, locked_for
 from chat.actions.questions import Question, ask
 from chat.actions.tool_calls import end_calls
-from chat.actions.usage import Spending, bill, cost_of, cost_with, keep_bill
+from chat.actions.usage import BESIDE, Spending, bill, cost_of, cost_with, keep_bill
 from chat.errors import Fenced
 from chat.failpoints import failpoint
 from chat.models import Message, Run, Usage, Worker
@@ -154,7 +154,7 @@ def record_usage(run: Run, *spent: Spending) -> None:
         if rows := bill(run, spent):
             together(insert(*rows, ignore_conflicts=True))
         # Where it is open again, in another attempt, its next event tells the sum.
-        totals = cost_of(Usage.objects.filter(run_id=run.pk))
+        totals = cost_of(Usage.objects.filter(run_id=run.pk).exclude(attempt=BESIDE))
         Run.objects.filter(pk=run.pk).exclude(status__in=Run.OPEN).update(**totals)
         if run.read is not None:  # whoever cancelled it could not know
             Run.objects.filter(pk=run.pk, attempt=run.attempt, status=Status.CANCELLED).update(read=run.read)

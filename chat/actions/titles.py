@@ -1,11 +1,9 @@
 """A session's name, where nobody gave it one: found once, after its first answer."""
 
 from chat.actions.events import action, locked
-from chat.actions.usage import Spending, bill
+from chat.actions.usage import BESIDE, Spending, bill
 from chat.models import Run
 from chat.prepared import insert, together
-
-BESIDE = 0  # the attempt under which is accounted for what was done beside a run
 
 
 @action

@@ -11,6 +11,7 @@ from django.db.models.functions import Coalesce
 from chat.actions.events import Log
 from chat.models import Run, Usage
 
+BESIDE = 0  # the attempt under which is accounted for what was done beside a run, and is none of its total
 SMALLEST_USD = Decimal("0.000001")  # what a column holds of it
 
 
@@ -48,7 +49,7 @@ def cost_with(run: Run, spent: Sequence[Spending]) -> dict[str, Any]:
     """What a run has cost by now, with what this attempt does: as columns."""
     totals: dict[str, Any] = {"input_tokens": 0, "output_tokens": 0, "cost_usd": Decimal(0)}
     if run.attempt > 1:
-        totals = cost_of(Usage.objects.filter(run_id=run.pk).exclude(attempt=run.attempt))
+        totals = cost_of(Usage.objects.filter(run_id=run.pk).exclude(attempt__in=(run.attempt, BESIDE)))
     for one in spent:
         totals["input_tokens"] += one.input_tokens
         totals["output_tokens"] += one.output_tokens

@@ -17,12 +17,14 @@ from rest_framework_simplejwt.token_blacklist.models import BlacklistedToken, Ou
 
 from chat import stream
 from chat.actions import attempts, logins, runs, sessions, tickets, tokens, workers
+from chat.actions.attempts import Spending
 from chat.models import Agent, Run, Ticket, Usage, Worker
 from chat.outbox import outbox
 from tests.inside import Talk, new_talk, rung, told
 from tests.threads import Threads
 from workers import sweep as sweep_module
-from workers.sweep import prune, sweep, sweep_forever
+from workers.bill import as_saved
+from workers.sweep import prune, shown_by, sweep, sweep_forever
 
 
 class Watchful:
@@ -60,6 +62,14 @@ def test_what_a_dead_worker_had_shown_is_accounted_for(talk: Talk, watchful: Any
     assert talk.log()[-1].data["usage"]["output_tokens"] == 3
     told()
     assert not redis.hget(stream.fence_key(talk.pk, run.pk), "h"), "the next attempt is not held"
+
+
+def test_what_a_fallback_had_shown_is_the_fallbacks(talk: Talk, settings: Any) -> None:
+    settings.CHAT_LLM = "demo"
+    run = talk.start()
+    run.state = {"spent": as_saved(run, [Spending("demo", 5, 0), Spending("demo?tokens=9", 5, 1)])}
+    run.checkpoint = "twelve bytes"
+    assert [(one.llm, one.output_tokens) for one in shown_by(run)] == [("demo", 0), ("demo?tokens=9", 4)]
 
 
 def long_ago(run: Run, **columns: float) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from chat import stream
-from chat.actions import attempts, claims, runs, sessions
+from chat.actions import attempts, claims, runs, sessions, titles
 from chat.actions.attempts import Spending
 from chat.models import Message, Run, Usage
 from tests.inside import WAIT_S, Talk, new_talk, told
@@ -246,6 +246,19 @@ def test_what_a_lost_attempt_cost_is_told_by_the_next_event_of_the_run(talk: Tal
     again = claims.claim_run(talk.worker_id, talk.pk)
     assert again
     assert attempts.finish_run(again, "Hello!", SPENT).output_tokens == 10
+
+
+def test_what_a_title_cost_is_not_the_runs(talk: Talk) -> None:
+    lost = talk.start()
+    attempts.put_back(lost, "worker_lost", stuck=True)
+    again = talk.claim()
+    titles.store_title(again, "Greetings", Spending("demo", 500, 500))  # found while a retry is under way, say
+    attempts.put_back(again, "drained", Spending("demo", 1, 1))
+    assert Run.objects.get(pk=lost.pk).input_tokens == 1
+    attempts.finish_run(talk.claim(), "Hello!", Spending("demo", 10, 10))
+    assert Run.objects.get(pk=lost.pk).input_tokens == 11
+    attempts.record_usage(lost, Spending("demo", 7, 7))
+    assert Run.objects.get(pk=lost.pk).input_tokens == 18
 
 
 def test_the_text_for_emergencies_is_an_answer_that_tells_why(talk: Talk) -> None:
