@@ -4,6 +4,7 @@ import logging
 import random
 import time
 from collections.abc import Callable
+from math import inf
 from typing import TYPE_CHECKING
 
 from django.conf import settings
@@ -67,23 +68,14 @@ def sweep(runtime: "Runtime") -> None:
         if attempts.put_back(run, "worker_lost", *shown_by(run)):
             metrics.SWEPT.labels("lost").inc()
             log.warning("run %s lost its worker in attempt %s", run.pk, run.attempt)
-    if settings.CHAT_RUN_S:  # else an answer may take as long as it likes
-        for run in attempts.stuck_runs(settings.CHAT_RUN_S + STUCK_S):
-            if _may_go_on(run):
-                continue
-            if attempts.put_back(run, "worker_lost", *shown_by(run), stuck=True):
-                metrics.SWEPT.labels("stuck").inc()
-                log.error("run %s hung in attempt %s", run.pk, run.attempt)
+    for run in attempts.stuck_runs(STUCK_S, limit_of=lambda run: seconds_of(run) or inf):
+        if attempts.put_back(run, "worker_lost", *shown_by(run), stuck=True):
+            metrics.SWEPT.labels("stuck").inc()
+            log.error("run %s hung in attempt %s", run.pk, run.attempt)
     interrupts.expire_interrupts()
     for session_id in claims.claimable_sessions(0 if outbox.is_broken else OVERDUE_S):
         metrics.SWEPT.labels("waiting").inc()
         runtime.spawn(runtime.look_at(session_id))
-
-
-def _may_go_on(run: Run) -> bool:
-    """Whether its agent gives a run more time than the others have."""
-    more_s = seconds_of(run) - settings.CHAT_RUN_S
-    return more_s > 0 and not attempts.stuck_runs(seconds_of(run) + STUCK_S, run.pk)
 
 
 def shown_by(run: Run) -> list[Spending]:

@@ -6,14 +6,13 @@ Every write is conditional on (worker, attempt, running): a worker that lost its
 """
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any
-from uuid import UUID
 
 from django.conf import settings
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import DurationField, Exists, ExpressionWrapper, F, OuterRef, Q
 from django.db.models.functions import Now
 
 from chat import jobs, stream, tracing
@@ -240,8 +239,14 @@ def lost_runs() -> list[Run]:
     return list(Run.objects.filter(_lease_is_out(), status=Status.RUNNING).order_by("started_at")[:100])
 
 
-def stuck_runs(older_than_s: float, run_id: UUID | None = None) -> list[Run]:
-    """Runs, or the one, in an attempt that is older than it may be, whatever their worker's lease says."""
-    before = Now() - timedelta(seconds=older_than_s)
-    found = Run.objects.select_related("agent").filter(status=Status.RUNNING, started_at__lt=before)
-    return list((found.filter(pk=run_id) if run_id else found)[:100])
+def stuck_runs(over_s: float, limit_of: Callable[[Run], float] = lambda run: 0) -> list[Run]:
+    """Runs in an attempt that is so much older than it may be, whatever their worker's lease says.
+
+    All that have run for longer are looked at: some of them may take as long as they like, and must hide no other.
+    """
+    age = ExpressionWrapper(Now() - F("started_at"), DurationField())  # by the database's clock
+    found = Run.objects.select_related("agent").filter(
+        status=Status.RUNNING, started_at__lt=Now() - timedelta(seconds=over_s)
+    )
+    aged: Any = found.defer("state", "read", "checkpoint").annotate(age=age)
+    return [run for run in aged if run.age.total_seconds() > limit_of(run) + over_s]

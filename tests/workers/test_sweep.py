@@ -135,6 +135,19 @@ def test_an_agent_may_give_its_runs_more_time(talk: Talk, watchful: Any, setting
     assert Run.objects.get(pk=run.pk).status == "queued"
 
 
+@pytest.mark.parametrize("run_s", [0, 600])
+def test_an_agent_may_give_its_runs_less_time(talk: Talk, watchful: Any, settings: Any, run_s: int) -> None:
+    settings.CHAT_RUN_S = run_s
+    run = talk.start()
+    Agent.objects.filter(pk=run.agent_id).update(run_limit={"seconds": 60})
+    long_ago(run, started_at=179)
+    sweep(watchful)
+    assert Run.objects.get(pk=run.pk).status == "running"
+    long_ago(run, started_at=181)
+    sweep(watchful)
+    assert Run.objects.get(pk=run.pk).status == "queued"
+
+
 def test_where_an_answer_may_take_as_long_as_it_likes_none_is_over_its_age(
     talk: Talk, watchful: Any, settings: Any
 ) -> None:
