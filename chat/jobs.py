@@ -20,8 +20,9 @@ def run_agent(run_id: object, session_id: object = None) -> None:
     _ring("run_agent", *(str(one) for one in (run_id, session_id) if one))
 
 
-def summarise_session(session_id: object) -> None:
-    _ring("summarise_session", str(session_id))
+def summarise_session(session_id: object, run_id: object) -> None:
+    """Sum up what is old in a session: the run found that it reads nearly as much as its agent may, and pays for it."""
+    _ring("summarise_session", str(session_id), str(run_id))
 
 
 def title_session(run_id: object) -> None:

@@ -184,29 +184,44 @@ _JOINED = Prepared(
 )
 
 
-def to_summarise(session: ChatSession) -> tuple[list[Said], int]:
-    """The oldest talk that no summary holds yet, and the seq up to which it goes: all but what fills half a budget."""
+class Past(NamedTuple):
+    said: list[Said]
+    up_to: int  # the seq of the last of it
+    has_more: bool
+
+
+def to_summarise(session: ChatSession, tokens: int | None = None) -> Past:
+    """The oldest talk that no summary holds yet: all but what fills half a budget, as far as it can be read at once.
+
+    `tokens` is the budget of the agent that found it crowded, else that of the session's agent. The latter's LLM sums
+    it up: so it is given half of what that reads, which leaves the other half for the summary so far.
+    """
     newest = Message.objects.filter(session_id=session.pk).newest_first()
     lines = []
     for message in newest.filter(seq__gt=session.summary_seq)[:LINES_MAX]:
         lines.append((message, _line(message.role, message.content, message.data, message.seq)))
     unanswered = set(Run.objects.open().filter(session_id=session.pk).values_list("message_id", flat=True))
-    room = tokens_for(session.agent) / 2
+    room = (tokens or tokens_for(session.agent)) / 2
     for index, (_, line) in enumerate(lines):
         room -= line.tokens
         if room < 0:
             old = [(message, line) for message, line in reversed(lines[index:])]
             break
     else:
-        return [], session.summary_seq
-    said, up_to = [], session.summary_seq
+        return Past([], session.summary_seq, has_more=False)
+    said: list[Said] = []
+    up_to = session.summary_seq
+    at_once = left = int(tokens_for(session.agent) * (1 - SUMMARY))
     for message, line in old:
         if message.pk in unanswered:
             break  # what still waits for its answer is not yet past
-        up_to = message.seq
         if message.role in ROLES and message.kind == "text" and message.is_part_of_the_talk and not message.deleted_at:
-            said.append(line.said)
-    return said, up_to
+            left -= line.tokens
+            if said and left < 0:
+                return Past(said, up_to, has_more=True)
+            said.append(replace(line.said, text=start_of(line.said.text, at_once)))  # one alone may be longer
+        up_to = message.seq
+    return Past(said, up_to, has_more=False)
 
 
 def _line(role: str, content: str, data: dict[str, Any], seq: int) -> Line:

@@ -1,7 +1,7 @@
 """Background work on sessions: what makes the next answer better, and may be late."""
 
-import asyncio
 import logging
+from functools import partial
 from uuid import UUID
 
 from django.conf import settings
@@ -9,9 +9,9 @@ from django.conf import settings
 from chat.actions import summaries, titles
 from chat.database import reading, writing
 from chat.errors import NotFound
-from chat.models import ChatSession, Message, Run
+from chat.models import Message, Run
 from workers.bill import Bill
-from workers.context import to_summarise
+from workers.context import SUMMARY, start_of, to_summarise, tokens_for
 from workers.llm.base import LLMError
 from workers.llm.chain import Chain
 from workers.modes.summary import summarise
@@ -23,26 +23,48 @@ log = logging.getLogger(__name__)
 _at_work: set[UUID] = set()
 
 
-async def summarise_session(session_id: str) -> None:
-    """Fold the oldest talk of a session into its rolling summary."""
+async def summarise_session(session_id: str, run_id: str | None = None) -> None:
+    """Fold the oldest talk of a session into its rolling summary, for the run that found that time for it."""
     one = UUID(session_id)
     if one in _at_work:
         return
     _at_work.add(one)
     try:
-        session = await reading(ChatSession.objects.select_related("agent").filter(pk=one).first)
-        if session is None:
-            return
-        said, up_to = await reading(to_summarise, session)
-        if not said:
-            return
-        llm = await asyncio.to_thread(llm_named, session.agent.llm or settings.CHAT_LLM)
-        summary = await summarise(llm, session.summary, said)
-        await writing(summaries.store_summary, one, session.summary_seq, summary, up_to)
-    except LLMError as problem:
-        log.warning("no summary of %s: %s", session_id, problem.code)  # the next answer asks again
+        while await _sum_up(one, run_id):
+            pass
+    except NotFound:
+        log.info("session %s was deleted before it had a summary", session_id)
     finally:
         _at_work.discard(one)
+
+
+async def _sum_up(session_id: UUID, run_id: str | None) -> bool:
+    """Fold as much into the summary as its LLM reads at once. Whether there is more."""
+    run = await reading(_answered, session_id, run_id)
+    if run is None:
+        return False
+    session, bill, summary = run.session, Bill(), ""
+    past = await reading(to_summarise, session, tokens_for(run.agent))
+    if not past.said:
+        return False
+    llm = session.agent.llm or settings.CHAT_LLM
+    before = start_of(session.summary, int(tokens_for(session.agent) * SUMMARY))
+    try:
+        summary = await summarise(Chain([llm], llm_named, on_call=bill.add), before, past.said)
+    except LLMError as problem:
+        log.warning("no summary of %s: %s", session_id, problem.code)  # the next answer asks again
+    store = partial(summaries.store_summary, payer=run)
+    spent = await bill.lines(llm)
+    stored = await writing(store, session_id, session.summary_seq, summary, past.up_to, *spent)
+    return stored and past.has_more
+
+
+def _answered(session_id: UUID, run_id: str | None) -> Run | None:
+    """The run that a summary was asked for by; an older version did not say which: then the last one."""
+    runs = Run.objects.select_related("agent", "session__agent").filter(session_id=session_id)
+    if run_id is not None:
+        return runs.filter(pk=UUID(run_id)).first()
+    return runs.filter(status=Run.Status.SUCCEEDED).order_by("-position").first()
 
 
 async def title_session(run_id: str) -> None:

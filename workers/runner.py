@@ -233,7 +233,7 @@ async def _answer(attempt: Attempt) -> None:
         await _fail(attempt, INTERNAL)
     else:
         if attempt.context is not None and attempt.context.is_crowded:
-            jobs.summarise_session(run.session_id)
+            jobs.summarise_session(run.session_id, run.pk)
 
 
 async def _in_time(attempt: Attempt) -> str | None:

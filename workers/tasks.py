@@ -24,8 +24,8 @@ def run_agent(run_id: str, session_id: str | None = None) -> None:
 
 
 @shared_task(name="summarise_session", base=Doorbell)
-def summarise_session(session_id: str) -> None:
-    runtime.spawn(jobs.summarise_session(session_id))
+def summarise_session(session_id: str, run_id: str | None = None) -> None:
+    runtime.spawn(jobs.summarise_session(session_id, run_id))
 
 
 @shared_task(name="title_session", base=Doorbell)

@@ -2,10 +2,23 @@
 
 from uuid import UUID
 
-from chat.models import ChatSession
+from chat.actions.events import action, locked
+from chat.actions.usage import Spending, keep_beside
+from chat.models import ChatSession, Run
 
 
-def store_summary(session_id: UUID, since: int, summary: str, up_to: int) -> bool:
-    """Replace the summary that ended at `since` by one that ends at `up_to`. False where another was faster."""
-    found = ChatSession.objects.filter(pk=session_id, summary_seq=since)
-    return bool(found.update(summary=summary, summary_seq=up_to))
+@action
+def store_summary(
+    session_id: UUID, since: int, summary: str, up_to: int, *spent: Spending, payer: Run | None = None
+) -> bool:
+    """Replace the summary that ended at `since` by one that ends at `up_to`. False where there is none, or a newer one.
+
+    The run `payer` is billed for it, whatever came of it. Raises `NotFound`.
+    """
+    with locked(session_id):
+        if payer is not None:
+            keep_beside(payer, spent)
+        if not summary:
+            return False
+        found = ChatSession.objects.filter(pk=session_id, summary_seq=since)
+        return bool(found.update(summary=summary, summary_seq=up_to))

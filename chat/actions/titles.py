@@ -1,9 +1,8 @@
 """A session's name, where nobody gave it one: found once, after its first answer."""
 
 from chat.actions.events import action, locked
-from chat.actions.usage import BESIDE, Spending, bill
+from chat.actions.usage import Spending, keep_beside
 from chat.models import Run
-from chat.prepared import insert, together
 
 
 @action
@@ -12,12 +11,8 @@ def store_title(run: Run, title: str, *spent: Spending) -> bool:
 
     Raises `NotFound`.
     """
-    rows = bill(run, [one for one in spent if one.input_tokens or one.output_tokens])
-    for row in rows:
-        row.attempt = BESIDE
     with locked(run.session_id) as log:
-        if rows:
-            together(insert(*rows, ignore_conflicts=True))
+        keep_beside(run, spent)
         if log.session.is_titled or not title:
             return False
         log.change_session(title=title, is_titled=True)

@@ -45,6 +45,19 @@ def keep_bill(log: Log, run: Run, spent: Sequence[Spending]) -> None:
         log.add_row(*rows, ignore_conflicts=True)
 
 
+def keep_beside(run: Run, spent: Sequence[Spending]) -> None:
+    """Account for what was done beside a run, together with what was before. Under the lock of its session."""
+    for row in bill(run, [one for one in spent if one.input_tokens or one.output_tokens]):
+        row.attempt = BESIDE
+        known = Usage.objects.filter(run_id=run.pk, attempt=BESIDE, llm=row.llm).first()
+        if known is not None:
+            known.input_tokens += row.input_tokens
+            known.output_tokens += row.output_tokens
+            if known.cost_usd is not None:
+                known.cost_usd = None if row.cost_usd is None else known.cost_usd + row.cost_usd
+        (known or row).save()
+
+
 def cost_with(run: Run, spent: Sequence[Spending]) -> dict[str, Any]:
     """What a run has cost by now, with what this attempt does: as columns."""
     totals: dict[str, Any] = {"input_tokens": 0, "output_tokens": 0, "cost_usd": Decimal(0)}

@@ -9,7 +9,7 @@ from chat.models.runs import Run
 class Usage(models.Model):
     # Null: of a session that was deleted. What it cost is owed all the same.
     run = models.ForeignKey(Run, null=True, on_delete=models.SET_NULL, related_name="spent", db_index=False)
-    attempt = models.PositiveIntegerField()  # 0: what was done for the session beside it, as finding its title
+    attempt = models.PositiveIntegerField()  # 0: what was done for the session beside it: its title, its summary
     llm = models.CharField(max_length=200)
     input_tokens = models.PositiveIntegerField(default=0)
     output_tokens = models.PositiveIntegerField(default=0)

@@ -22,9 +22,11 @@ def test_a_doorbell_is_a_message_with_ids_and_nothing_else(redis: Any) -> None:
     assert message["headers"]["task"] == "run_agent"
     assert json.loads(base64.b64decode(message["body"]))[:2] == [[str(run_id), str(SESSION)], {}]
     assert rung(redis) == [run_id]
-    jobs.summarise_session(SESSION)
+    jobs.summarise_session(SESSION, run_id)
     told()
-    assert json.loads(redis.lindex("jobs", 0))["headers"]["task"] == "summarise_session"
+    message = json.loads(redis.lindex("jobs", 0))
+    assert message["headers"]["task"] == "summarise_session"
+    assert json.loads(base64.b64decode(message["body"]))[0] == [str(SESSION), str(run_id)]
 
 
 def test_a_doorbell_is_what_celery_would_send(redis: Any) -> None:

@@ -9,13 +9,17 @@ from chat.models import Agent, ChatSession, Message
 from chat.protocol.commands import SessionChange
 from tests.inside import Talk
 from tests.workers.talk_as_read import cost, fails, finish, told_to
-from workers.context import build_context, to_summarise
+from workers.context import build_context, start_of, to_summarise, tokens_for
 from workers.llm.base import SUMMARY_HEADING, estimate_tokens
 
 
 def summary_of(talk: Talk) -> tuple[list[str], int]:
-    said, up_to = to_summarise(ChatSession.objects.get(pk=talk.pk))
-    return [line.text for line in said], up_to
+    """All that would be summed up, one after the other."""
+    session, said, more = ChatSession.objects.get(pk=talk.pk), [], True
+    while more:
+        past, session.summary_seq, more = to_summarise(session)
+        said += [line.text for line in past]
+    return said, session.summary_seq
 
 
 def test_a_summary_stands_in_the_instructions_for_what_it_covers(talk: Talk) -> None:
@@ -110,4 +114,33 @@ def test_a_summary_holds_no_half_answers_and_no_notices(talk: Talk, settings: An
     fails(talk.start("One?"), "On")
     talk.answer("Two?", "Two! " * 20)
     said, _ = summary_of(talk)
-    assert said == ["One?", "Two?", ("Two! " * 20)]
+    assert said == ["One?", "Two?", start_of("Two! " * 20, 10)], "the beginning of what is too long for an LLM"
+
+
+def test_a_small_agent_named_in_a_session_of_a_large_one_gets_a_summary(talk: Talk) -> None:
+    Agent.objects.create(name="small", context={"tokens": 500})
+    for number in range(12):
+        talk.answer(f"Fact {number}: " + "word " * 60, "Noted. " * 20)
+    run = talk.start("And now?", agent="small")
+    context = build_context(run)
+    session = ChatSession.objects.select_related("agent").get(pk=talk.pk)
+    finish(run, "x")
+    assert context.is_crowded and not to_summarise(session).said
+    assert to_summarise(session, tokens_for(run.agent)).said
+
+
+def test_no_more_is_summed_up_at_once_than_the_llm_reads(talk: Talk, settings: Any) -> None:
+    settings.CHAT_CONTEXT_TOKENS = 200
+    for number in range(12):
+        talk.answer(f"Question {number}? ".ljust(80), "Yes.".ljust(80))
+    session, said = ChatSession.objects.get(pk=talk.pk), []
+    while True:
+        past, session.summary_seq, has_more = to_summarise(session)
+        assert sum(cost(line.text) for line in past) <= 100
+        said += past
+        if not has_more:
+            break
+    assert [line.text[:12].strip() for line in said[:-1:2]] == [
+        f"Question {number}?" for number in range(len(said) // 2)
+    ]
+    assert len(said) >= 20, "all but what fills half of it"

@@ -9,7 +9,7 @@ import pytest
 
 from chat.actions import attempts, sessions
 from chat.database import reading, writing
-from chat.models import ChatSession, Run, Usage
+from chat.models import Agent, ChatSession, Run, Usage
 from chat.protocol.commands import NewSession, SessionChange
 from tests.inside import Talk, told
 from tests.workers.process import LedLLM, until
@@ -117,3 +117,72 @@ async def test_a_session_that_is_deleted_meanwhile_needs_no_name(untitled: Talk,
     led.say("Late order")
     led.end()
     await naming
+
+
+# --- the summary ------------------------------------------------------------------------------------------------------
+
+
+async def long_talk(talk: Talk, settings: Any) -> Run:
+    settings.CHAT_CONTEXT_TOKENS = 60
+    for number in range(3):
+        run: Run = await writing(talk.answer, f"Question {number}?".ljust(40), "Yes.".ljust(40))
+    return run
+
+
+def beside(run: Run) -> list[tuple[int, int]]:
+    return list(Usage.objects.filter(run=run, attempt=0).values_list("input_tokens", "output_tokens"))
+
+
+def summary_of(talk: Talk) -> str:
+    return ChatSession.objects.get(pk=talk.pk).summary
+
+
+async def test_a_summary_is_made_piece_by_piece_and_is_on_the_bill_beside_the_title(
+    untitled: Talk, led: LedLLM, settings: Any
+) -> None:
+    run = await long_talk(untitled, settings)
+    led.say("A name")
+    led.end(Spent(7, 1))
+    await jobs.title_session(str(run.pk))
+    total = await reading(lambda: Run.objects.get(pk=run.pk).input_tokens)
+    for piece in ("First.", "Second."):
+        led.say(piece)
+        led.end(Spent(100, 10))
+    await jobs.summarise_session(str(untitled.pk), str(run.pk))
+    assert len(led.prompts) == 3 and "First." in str(led.prompts[2]), "it goes on with what it has"
+    assert await reading(summary_of, untitled) == "Second."
+    assert await reading(beside, run) == [(207, 21)]
+    assert await reading(lambda: Run.objects.get(pk=run.pk).input_tokens) == total, "nobody could be told any more"
+
+
+async def test_the_run_that_found_it_crowded_says_how_much_is_read(talk: Talk, led: LedLLM, settings: Any) -> None:
+    await long_talk(talk, settings)
+    settings.CHAT_CONTEXT_TOKENS = 8000
+    small = await writing(lambda: Agent.objects.create(name="small", context={"tokens": 60}))
+    run = await writing(talk.start, "And now?", agent=small.name)
+    led.say("Much was asked.")
+    led.end()
+    await jobs.summarise_session(str(talk.pk), str(run.pk))
+    assert await reading(summary_of, talk) == "Much was asked."
+
+
+async def test_a_summary_that_failed_is_owed_and_a_ring_of_an_older_version_names_no_run(
+    talk: Talk, led: LedLLM, settings: Any
+) -> None:
+    run = await long_talk(talk, settings)
+    led.say("Half")
+    led.fail(LLMError("llm_rejected", "No.", fault="validation"))
+    await jobs.summarise_session(str(talk.pk))
+    assert await reading(summary_of, talk) == ""
+    [(read, wrote)] = await reading(beside, run)
+    assert read and wrote
+
+
+async def test_a_session_that_is_deleted_meanwhile_needs_no_summary(talk: Talk, led: LedLLM, settings: Any) -> None:
+    run = await long_talk(talk, settings)
+    summing_up = asyncio.ensure_future(jobs.summarise_session(str(talk.pk), str(run.pk)))
+    await until(lambda: led.prompts, "it is being summed up")
+    await writing(sessions.delete_session, talk.ada, talk.pk)
+    led.say("Nothing.")
+    led.end()
+    await summing_up

@@ -151,12 +151,13 @@ async def test_a_crowded_talk_is_summarised_after_its_answer(
 ) -> None:
     settings.CHAT_CONTEXT_TOKENS = 10
     await writing(talk.post, "A long question " * 10)
-    await begun(runtime, talk)
+    held = await begun(runtime, talk)
     llm.say("Yes.")
     llm.end()
     await over(runtime)
     await asyncio.to_thread(told)
-    assert json.loads(redis.lindex("jobs", 0))["headers"]["task"] == "summarise_session"
+    ring = json.loads(redis.lindex("jobs", 0))["headers"]
+    assert (ring["task"], ring["argsrepr"]) == ("summarise_session", repr((str(talk.pk), str(held.run.pk))))
 
 
 # --- a failure --------------------------------------------------------------------------------------------------------

@@ -3,13 +3,18 @@
 from collections.abc import Sequence
 from contextlib import aclosing
 
-from workers.llm.base import LLM, SUMMARY_INSTRUCTIONS, Prompt, Said, Text, empty_answer
+from workers.llm.base import LLM, SUMMARY_INSTRUCTIONS, Prompt, Said, Text, Void, empty_answer
 
 
 async def summarise(llm: LLM, previous: str, talk: Sequence[Said]) -> str:
-    """Return one summary of the previous summary and of the talk since. Raises: LLMError; it is not tried again."""
+    """Return one summary of the previous summary and of the talk since. Raises: LLMError."""
+    text: list[str] = []
     async with aclosing(llm.stream(summary_prompt(previous, talk))) as pieces:
-        text = [piece.text async for piece in pieces if isinstance(piece, Text)]
+        async for piece in pieces:
+            if isinstance(piece, Text):
+                text.append(piece.text)
+            elif isinstance(piece, Void):
+                text = []
     summary = "".join(text).strip()
     if not summary:
         raise empty_answer()

@@ -5,7 +5,7 @@ import pytest
 from tests.llm_process import LLMProcess
 from tests.workers.scripted import ScriptedLLM
 from workers.llm import close_clients, open_llm
-from workers.llm.base import SUMMARY_INSTRUCTIONS, Limits, LLMError, Reasoning, Said, Spent, Text
+from workers.llm.base import SUMMARY_INSTRUCTIONS, Limits, LLMError, Reasoning, Said, Spent, Text, Void
 from workers.modes.summary import summarise
 
 TALK = [
@@ -32,6 +32,10 @@ async def test_a_summary_without_a_word_is_an_error_and_replaces_nothing() -> No
     with pytest.raises(LLMError) as caught:
         await summarise(ScriptedLLM([Text("  \n")]), "- An old fact.", TALK)
     assert caught.value.code == "llm_empty"
+
+
+async def test_a_try_that_broke_off_is_no_part_of_the_summary() -> None:
+    assert await summarise(ScriptedLLM([Text("Ada ow"), Void(), Text("Ada owns it.")]), "", TALK) == "Ada owns it."
 
 
 async def test_a_failure_is_passed_on() -> None:
