@@ -13,15 +13,15 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidMessage
 
-from tests.chat.servers.web import Web, in_thread
-from tests.processes import PATIENCE
+from tests.chat.servers.web import WAIT_S, Web, in_thread
+from tests.processes import PATIENCE, eventually
 from tests.stack import Stack
 from tests.wire import Person
 
 
 @pytest.fixture(params=["daphne", "uvicorn"])
 def web(stack: Stack, request: pytest.FixtureRequest) -> Iterator[Web]:
-    made = Web(stack, request.param, "chatproject.asgi:application", CHAT_SOCKETS_PER_USER="0")
+    made = Web(stack, request.param, CHAT_SOCKETS_PER_USER="0")
     made.start()
     yield made
     made.end()
@@ -37,13 +37,13 @@ async def test_who_waits_for_an_answer_is_told_what_there_is(web: Web, ada: Pers
     headers = {"Authorization": f"Bearer {ada.token}"}
     async with httpx2.AsyncClient(base_url=web.url, headers=headers, timeout=40, trust_env=False) as client:
         session = (await client.post("/api/sessions/", json={})).json()
-        door, after = f"/api/sessions/{session['session_id']}", session["last_seq"] + 10
+        door = f"/api/sessions/{session['session_id']}"
         post = asyncio.ensure_future(client.post(f"{door}/messages/?wait=30", json={"content": "Hello?"}))
         while (await client.get(f"{door}/")).json()["last_seq"] == session["last_seq"]:
             await asyncio.sleep(0.02)
         after = (await client.get(f"{door}/")).json()["last_seq"]
         poll = asyncio.ensure_future(client.get(f"{door}/events/?after={after}&wait=30"))
-        await asyncio.sleep(0.5 * PATIENCE)
+        await in_thread(eventually, lambda: web.holds()["viewers"] == 2, "both wait", WAIT_S)
         web.signal(signal.SIGTERM)
         begun = time.monotonic()
         said, polled = await asyncio.gather(post, poll)
