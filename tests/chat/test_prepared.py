@@ -191,8 +191,9 @@ def _plan(asked: Asked[Any]) -> str:
     """How the database would look for it, were there very much of it."""
     with transaction.atomic(), connection.cursor() as cursor:
         if connection.vendor == "postgresql":  # it looks at its own figures, which an autovacuum may have made real
-            many = "UPDATE pg_class SET reltuples = 10000000, relpages = 1 WHERE relname IN ('chat_run', 'chat_message')"
-            cursor.execute(many)
+            cursor.execute(
+                "UPDATE pg_class SET reltuples = 10000000, relpages = 1 WHERE relname IN ('chat_run', 'chat_message')"
+            )
         explain = "EXPLAIN QUERY PLAN" if connection.vendor == "sqlite" else "EXPLAIN"
         cursor.execute(f"{explain} {asked.sql}", asked.values)
         plan = "\n".join(str(line[-1]) for line in cursor.fetchall())
