@@ -24,9 +24,9 @@ def llms_of(run: Run) -> list[str]:
     return [run.first_llm or run.agent.llm or settings.CHAT_LLM, *fallbacks]
 
 
-def seconds_of(run: Run) -> float:
-    """How long a run may be worked on; 0: as long as it likes."""
-    limit: float = run.agent.run_limit.get("seconds", settings.CHAT_RUN_S)
+def seconds_of(run_limit: dict[str, Any]) -> float:
+    """How long a run of an agent with this limit may be worked on; 0: as long as it likes."""
+    limit: float = run_limit.get("seconds", settings.CHAT_RUN_S)
     return limit
 
 

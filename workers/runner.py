@@ -238,7 +238,7 @@ async def _answer(attempt: Attempt) -> None:
 
 async def _in_time(attempt: Attempt) -> str | None:
     """Work for as long as a run may take. Raises `LLMError`."""
-    limit_s = seconds_of(attempt.run)
+    limit_s = seconds_of(attempt.run.agent.run_limit)
     try:
         async with asyncio.timeout(limit_s - attempt.seconds if limit_s else None) as scope:
             return await attempt.work()

@@ -68,7 +68,7 @@ def sweep(runtime: "Runtime") -> None:
         if attempts.put_back(run, "worker_lost", *shown_by(run)):
             metrics.SWEPT.labels("lost").inc()
             log.warning("run %s lost its worker in attempt %s", run.pk, run.attempt)
-    for run in attempts.stuck_runs(STUCK_S, limit_of=lambda run: seconds_of(run) or inf):
+    for run in attempts.stuck_runs(STUCK_S, limit_of=lambda run_limit: seconds_of(run_limit) or inf):
         if attempts.put_back(run, "worker_lost", *shown_by(run), stuck=True):
             metrics.SWEPT.labels("stuck").inc()
             log.error("run %s hung in attempt %s", run.pk, run.attempt)

@@ -240,14 +240,14 @@ def lost_runs() -> list[Run]:
     return list(Run.objects.filter(_lease_is_out(), status=Status.RUNNING).order_by("started_at")[:100])
 
 
-def stuck_runs(over_s: float, limit_of: Callable[[Run], float] = lambda run: 0) -> list[Run]:
-    """Runs in an attempt that is so much older than it may be, whatever their worker's lease says.
+def stuck_runs(over_s: float, limit_of: Callable[[dict[str, Any]], float] = lambda run_limit: 0) -> list[Run]:
+    """Runs in an attempt that is so much older than their agent lets it be, whatever their worker's lease says.
 
-    All that have run for longer are looked at: some of them may take as long as they like, and must hide no other.
+    All that have run for longer are looked at, with no more than the look needs: some of them may take as long as they
+    like, and must hide no other.
     """
     age = ExpressionWrapper(Now() - F("started_at"), DurationField())  # by the database's clock
-    found = Run.objects.select_related("agent").filter(
-        status=Status.RUNNING, started_at__lt=Now() - timedelta(seconds=over_s)
-    )
-    aged: Any = found.defer("state", "read", "checkpoint").annotate(age=age)
-    return [run for run in aged if run.age.total_seconds() > limit_of(run) + over_s]
+    long = Run.objects.filter(status=Status.RUNNING, started_at__lt=Now() - timedelta(seconds=over_s))
+    aged = long.annotate(age=age).values_list("pk", "age", "agent__run_limit")
+    stuck = [run_id for run_id, age, limit in aged if age.total_seconds() > limit_of(limit) + over_s]
+    return list(Run.objects.filter(pk__in=stuck[:100]).select_related("agent")) if stuck else []
