@@ -189,4 +189,5 @@ async def test_of_a_session_that_is_gone_a_socket_keeps_nothing(talk: Talk, way:
 
 
 def is_end(frame: dict[str, Any]) -> bool:
-    return frame["type"] in {"session.deleted", "session.member_removed"}
+    """The fact, or `not_found` where it was over before all up to it had been read."""
+    return frame["type"] in {"session.deleted", "session.member_removed", "error"}
