@@ -22,6 +22,7 @@ from redis.exceptions import RedisError
 from structlog.contextvars import clear_contextvars
 
 from chat import metrics
+from chat.patience import Patience
 from chat.without import without
 
 with without("cryptography.fernet"):  # 7 MB, to encrypt messages, which no setting here asks for
@@ -32,6 +33,7 @@ log = logging.getLogger(__name__)
 
 CONFIRM_S = 1.0
 CONNECT_S = 2.0
+PUBLISH_S = 0.5
 BACK_OFF_S = (0.05, 1.0)  # the first wait and the longest
 BEAT_S = 1.0  # a connection that is silent for so long is asked for a sign of life,
 UNHEARD_S = 3.0  # without one for so long it counts as unhealthy,
@@ -76,7 +78,7 @@ class ChatChannelLayer(RedisPubSubChannelLayer):
         return self._get_layer().is_healthy(group)
 
     def redis(self, group: str) -> aioredis.Redis:
-        """A client of the shard that a group lives on, with small time-outs, for this loop."""
+        """A client of the shard that a group lives on, for this loop. Ask it under a `Patience`: it has none."""
         return self._get_layer().shard_of(group).commands()
 
 
@@ -174,17 +176,19 @@ class Shard:
 
     def commands(self) -> aioredis.Redis:
         if self._commands is None:
-            # RESP2: in RESP3 redis-py hands out pooled connections that the other side has closed.
-            pool = create_pool({**self._host, "protocol": 2, "socket_timeout": 0.5, "socket_connect_timeout": 0.3})
+            # RESP2: in RESP3 redis-py hands out pooled connections that the other side has closed. Whoever asks limits
+            # the time (`Patience`): redis-py's own limit takes a task a command and a timer a reply.
+            pool = create_pool({**self._host, "protocol": 2, "socket_timeout": None, "socket_connect_timeout": 0.3})
             pool.connection_class = type("PackedInC", (PackedInC, pool.connection_class), {})
             self._commands = aioredis.Redis(connection_pool=pool)
         return self._commands
 
     async def publish(self, channel: str, message: bytes) -> None:
-        try:
-            await self.commands().publish(channel, message)
-        except RedisConnectionError:
-            await self.commands().publish(channel, message)  # the pool held a connection that had died
+        async with Patience(PUBLISH_S):
+            try:
+                await self.commands().publish(channel, message)
+            except RedisConnectionError:
+                await self.commands().publish(channel, message)  # the pool held a connection that had died
 
     # --- subscriptions ------------------------------------------------------------------------------------------------
     async def subscribe(self, channel: str) -> bool:

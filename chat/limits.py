@@ -1,6 +1,5 @@
 """Who may do how much: counted in Redis over all processes, and by each process alone while Redis is away."""
 
-import asyncio
 import hashlib
 import threading
 import time
@@ -16,6 +15,7 @@ from django.conf import settings
 from chat import shards
 from chat.errors import RateLimited, TooManyConnections
 from chat.outbox import outbox
+from chat.patience import Patience
 
 WINDOW_S = 10.0
 SIGN_INS_WINDOW_S = 60.0
@@ -223,7 +223,7 @@ async def _asking(key: str, script: str, *args: str | int) -> int | None:
     if outbox.is_away(shard):
         return None
     try:
-        async with asyncio.timeout(PATIENCE_S):
+        async with Patience(PATIENCE_S):
             client: Any = shards.layer().redis(key)
             try:
                 return int(await client.eval(script, 1, key, *args))

@@ -24,6 +24,7 @@ from chat.actions import attempts, workers
 from chat.database import reading, writing
 from chat.errors import Fenced, Unavailable
 from chat.models import Run
+from chat.patience import Patience
 from chat.protocol import Delta
 
 log = logging.getLogger(__name__)
@@ -201,7 +202,7 @@ class Publisher:
         calls = [(draft, draft.clearings, *draft.arguments()) for draft in drafts]
         results: list[Any]
         try:
-            async with asyncio.timeout(SEND_S):
+            async with Patience(SEND_S):
                 redis = shards.layer().redis(drafts[0].group)
                 pipe = redis.pipeline(transaction=False)
                 for _, _, args, _, _ in calls:
@@ -259,7 +260,7 @@ class Publisher:
                 draft.on_fenced()
                 return
             key = stream.fence_key(run.session_id, run.pk)
-            async with asyncio.timeout(SEND_S):
+            async with Patience(SEND_S):
                 redis = shards.layer().redis(draft.group)
                 await redis.eval(stream.RAISE, 1, key, run.attempt, stream.DRAFT_TTL_MS, "0")
         except (Error, Unavailable, RedisError, OSError, TimeoutError):

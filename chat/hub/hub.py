@@ -25,6 +25,7 @@ from chat.hub.reads import read_events, read_state
 from chat.hub.viewer import Viewer
 from chat.layers import Listener
 from chat.models import ChatSession
+from chat.patience import Patience
 from chat.protocol import Delta, Frame, Reader
 
 log = logging.getLogger(__name__)
@@ -32,6 +33,7 @@ log = logging.getLogger(__name__)
 RING = 256  # frames kept for those who join
 GULP = 256 * 1024  # characters handed over at once to one who joins
 HOLD_S = 0.02  # two processes publish in the other order without any loss: wait that long before reading the table
+DRAFTS_S = 0.5
 RETRY_S = 1.0  # after a read of the table failed
 
 Heard = Frame | Delta | tuple[str, str] | None  # a live text with its sender; None: something may have been missed
@@ -296,7 +298,8 @@ class Hub:
         before = self._drafts.standing()
         try:
             keys = [stream.draft_key(self.session_id, message_id, kind) for (message_id, kind), _ in drafts]
-            texts: Any = await shards.layer().redis(self.group).mget(keys)
+            async with Patience(DRAFTS_S):
+                texts: Any = await shards.layer().redis(self.group).mget(keys)
         except (OSError, RedisError):
             return []
         found = []

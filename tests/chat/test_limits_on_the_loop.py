@@ -73,3 +73,14 @@ async def test_a_redis_that_does_not_answer_is_left_alone_and_the_count_goes_on_
     assert time.monotonic() - began < 0.3 * PATIENCE, "one of them has waited, and a tenth of a second"
     assert outbox.is_broken
     outbox.recover()
+
+
+async def test_a_loop_that_stood_does_not_take_a_quick_redis_for_one_that_is_away(redis: Any) -> None:
+    """All the process's frames and doorbells would be held back for a second, and the limit be its own."""
+    for steps in range(1, 16):  # wherever in the asking it is that the loop stands
+        spending = asyncio.ensure_future(limits.spending_message("ada", uuid4(), "one"))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        time.sleep(limits.PATIENCE_S * 1.5)  # noqa: ASYNC251 - it is what is tested
+        await spending
+        assert not outbox.is_broken

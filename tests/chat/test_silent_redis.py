@@ -74,3 +74,18 @@ def test_no_client_of_redis_is_made_without_time_outs() -> None:
                 assert {"socket_timeout", "socket_connect_timeout"} <= given, f"{path}:{node.lineno}"
                 made.append(path.name)
     assert len(made) >= 3
+
+
+def test_on_a_loop_redis_is_asked_under_a_patience_alone() -> None:
+    """The loops' clients have no time-out of their own."""
+    asked = []
+    for path in [*(ROOT / "chat").rglob("*.py"), *(ROOT / "workers").rglob("*.py")]:
+        nodes = list(ast.walk(ast.parse(path.read_text())))
+        bounded = [one for one in nodes if isinstance(one, ast.AsyncWith) and "Patience" in ast.unparse(one.items[0])]
+        for node in nodes:
+            if isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("layer().redis", "self.commands")):
+                assert any(one.lineno < node.lineno <= (one.end_lineno or 0) for one in bounded), (
+                    f"{path}:{node.lineno}"
+                )
+                asked.append(path.name)
+    assert set(asked) == {"hub.py", "layers.py", "limits.py", "publish.py"}

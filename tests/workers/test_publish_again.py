@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from typing import Any
 
 import pytest
@@ -252,3 +253,22 @@ async def test_the_database_and_redis_both_away_end_nothing(
     monkeypatch.undo()
     await watching.until(lambda: kept(redis, draft) == "Hello!", "and goes on when one is back")
     assert watching.fenced == 0
+
+
+# --- a loop that stood ------------------------------------------------------------------------------------------------
+
+
+async def test_a_loop_that_stood_does_not_take_a_quick_redis_for_one_that_is_away(watching: Watching) -> None:
+    """All live pieces of that shard would stand for a second more."""
+    draft = watching.draft()
+    draft.add("Hello")
+    await draft.flush()
+    draft.add(", world")
+    while draft.in_flight is None:
+        await asyncio.sleep(0)
+    for _ in range(5):  # the sending is a task of its own
+        await asyncio.sleep(0)
+    time.sleep(publish.SEND_S * 1.2)  # noqa: ASYNC251 - it is what is tested
+    await watching.until(lambda: draft.in_flight is None, "Redis has answered")
+    assert not watching.publisher.is_broken
+    await watching.until(lambda: watching.texts() == ["Hello", ", world"], "each piece once")

@@ -22,7 +22,8 @@ def library() -> Path:
 
 
 # libfaketime 0.9.10, told to leave the monotonic clock alone, refuses to sleep until a time of it, as Python does. And
-# unless it is forbidden to "fix" waits until such a time, threads that wait for the interpreter spin: seven times the CPU.
+# unless it is forbidden to "fix" waits until such a time, threads that wait for the interpreter spin: seven times as
+# much processor time.
 SLEEPS = """
 import select
 import time

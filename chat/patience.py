@@ -1,0 +1,38 @@
+"""A time limit that only the other side can use up."""
+
+import asyncio
+from typing import Any
+
+STOOD_S = 0.02  # a timer that comes so much too late tells that its loop stood
+
+
+class Patience:
+    """Like `asyncio.timeout`: raises TimeoutError. But time in which the event loop stood does not count.
+
+    After that the timer is due in the same turn in which the loop sees what has long arrived: `asyncio.timeout` gives
+    up an answer that is there, and whoever waits takes a server for dead that was quick. This one has it read first.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+
+    async def __aenter__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._limit = asyncio.timeout(None)
+        await self._limit.__aenter__()
+        self._look_at(self._loop.time() + self._seconds)
+
+    def _look_at(self, due: float) -> None:
+        self._due = due
+        self._timer = self._loop.call_at(due, self._look)
+
+    def _look(self) -> None:
+        now = self._loop.time()
+        if now - self._due > STOOD_S:
+            self._look_at(now + STOOD_S)
+        else:
+            self._limit.reschedule(now)
+
+    async def __aexit__(self, *problem: Any) -> None:
+        self._timer.cancel()
+        await self._limit.__aexit__(*problem)
