@@ -110,11 +110,14 @@ async def stop_meets_end(scene: Scene) -> Found:
         for _ in range(2):  # how long an answer takes here, all being busy; the first ones wake everything up
             usual_s = max(await asyncio.gather(*(whole(*each) for each in audience.talks)))
 
+        shown: dict[str, str] = {}  # what was on the screen when it was stopped
+
         async def talk(client: Any, session_id: str) -> list[tuple[str, str]]:
             ends = []
             for _ in range(10):
                 run_id = (await audience.ask(client, session_id)).run_id
                 await asyncio.sleep(scene.dice.uniform(0.3, 1.2) * usual_s)
+                shown[run_id] = client.folds[session_id].draft(run_id)
                 said = await client.command("run.cancel", run_id=run_id)
                 status = client.folds[session_id].status(run_id)
                 assert status == said["status"], f"ok says {said['status']}, the events say {status}"
@@ -129,16 +132,20 @@ async def stop_meets_end(scene: Scene) -> Found:
             found = await off(scene.stack.ask, query, r=run_id, t=types)
             assert found == [f"run.{status}"], f"{run_id} ended as {found}"
             stopped += status == "cancelled"
-        tally = await _without_the_stopped(audience, {run for run, status in ended if status == "cancelled"})
+        tally = await _without_the_stopped(
+            audience, {run: shown[run] for run, status in ended if status == "cancelled"}
+        )
     assert 20 <= stopped <= 180, f"only one side of the race was seen: {stopped} of 200 were stopped"
     return Found(len(ended), tally, f"{stopped} were stopped, {len(ended) - stopped} were faster")
 
 
-async def _without_the_stopped(audience: Audience, stopped: set[str]) -> Tally:
-    """Count those that were answered; of the others, what is kept must be the beginning of the answer."""
+async def _without_the_stopped(audience: Audience, stopped: dict[str, str]) -> Tally:
+    """Count those that were answered; of the others, all that was shown must be kept, and nothing that was not said."""
     rows = await rows_of(audience.stack, [session_id for _, session_id in audience.talks])
-    kept = [content for run_id, content in rows["answers"] if run_id in stopped]
-    assert all(is_begun_rightly(content) for content in kept), "what was kept is not what was said"
+    kept = {run_id: content for run_id, content in rows["answers"] if run_id in stopped}
+    assert all(is_begun_rightly(content) for content in kept.values()), "what was kept is not what was said"
+    lost = [run_id for run_id, shown in stopped.items() if not kept.get(run_id, "").startswith(shown.rstrip())]
+    assert not lost, f"of {len(lost)} that were stopped less is kept than was shown: {lost[:3]}"
     every, audience.asked = audience.asked, [one for one in audience.asked if one.run_id not in stopped]
     tally = await audience.tally()
     tally.asked = len(every)

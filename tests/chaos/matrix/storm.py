@@ -74,7 +74,7 @@ def recoveries(audience: Audience, kills: list[Kill]) -> Recoveries:
                 found.runs.add(run_id)
                 seen = [(at, nth) for (run, nth), at in client.first_seen.items() if run == run_id and nth > attempt]
                 if not seen:
-                    continue  # given up, or never seen: told by the count
+                    continue  # given up, or never seen: more than a few of these fail the row
                 at, nth = min(seen)
                 last = max(one.at for one in kills if attempt <= one.held.get(run_id, -1) < nth)
                 found.again += last > kill.at
@@ -124,9 +124,11 @@ async def storm(scene: Scene) -> Found:
     failure = "" if p99 <= 10 else f"p99 of the recovery is {p99:.1f} s"
     if found.confirmed < max(scene.hits, hits() * 0.9):
         failure = f"only {found.confirmed} of {hits()} answers hit were begun anew"
+    if len(seconds) < 0.99 * found.confirmed:
+        failure = f"of {found.confirmed} answers begun anew no word was seen but of {len(seconds)}"
     note = (
         f"{len(kills)} kills of workers and {webs} of web processes; {len(found.runs)} answers were killed "
-        f"in the middle, {found.confirmed} times in all; "
+        f"in the middle, {found.confirmed} times in all; of {len(seconds)} a new word was seen: "
         f"recovery p50 {p50:.1f} s, p99 {p99:.1f} s, max {longest:.1f} s ({found.again} answers were hit again before "
         f"a word of the next attempt was shown: theirs counts from there); {resent} messages sent again"
     )
