@@ -8,6 +8,7 @@ from django.core.exceptions import BadRequest, PermissionDenied, RequestDataTooB
 from django.db import Error as DatabaseError  # InterfaceError, too, which Django's DatabaseError is not
 from django.http import Http404, HttpRequest, HttpResponse
 from django.http.request import UnreadablePostError
+from django.views.decorators.csrf import csrf_exempt
 from rest_framework import exceptions
 from rest_framework.response import Response
 
@@ -98,5 +99,6 @@ def answer(problem: Exception, context: dict[str, Any]) -> Response:
     return Response({"error": told.as_data()}, status=told.status, headers=headers_for(told))
 
 
+@csrf_exempt  # or a program would be shown the page against forged requests, and not told what it missed
 async def unknown_path(request: HttpRequest) -> HttpResponse:
     return error_response(NotFound())

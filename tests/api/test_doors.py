@@ -75,6 +75,8 @@ async def test_a_message_can_be_posted_without_the_slash(ada: Caller) -> None:
 
 async def test_a_path_that_is_none_is_not_found(ada: Caller, nobody: Caller) -> None:
     paths = ("/api", "/api/", "/api/nothing/", "/api/sessions/1/", "/api/runs/not-a-uuid", "/api/sessions/x/messages/")
+    # Else the check against forged requests, which a server makes, is left out.
+    ada.client = nobody.client = AsyncClient(enforce_csrf_checks=True)
     for path in paths:
         for method in ("GET", "POST", "PATCH", "DELETE", "PUT"):
             assert await nobody.refused(method, path) == (404, "not_found")
