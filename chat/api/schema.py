@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 from django.conf import settings
 from django.urls import URLPattern, URLResolver, get_resolver
+from django.urls.converters import UUIDConverter
 from pydantic import TypeAdapter
 from pydantic.json_schema import JsonSchemaMode
 from typing_extensions import TypedDict
@@ -50,7 +51,7 @@ class Operation(NamedTuple):
     """One method of a door, at its path."""
 
     path: str
-    parts: dict[str, str]  # of the path: their names and formats
+    parts: dict[str, Any]  # of the path: their names, and what reads them
     door: type[Door]
     method: str
 
@@ -73,7 +74,7 @@ def operations(patterns: list[Any] | None = None, prefix: str = "/") -> Iterator
         elif isinstance(pattern, URLPattern) and inspect.isclass(door) and issubclass(door, Door):
             if not route.endswith("/"):
                 continue  # the same one again
-            parts = {name: type(one).__name__ for name, one in pattern.pattern.converters.items()}
+            parts = dict(pattern.pattern.converters)
             for method in METHODS:
                 if hasattr(door, method.lower()):
                     yield Operation(re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", route), parts, door, method)
@@ -128,8 +129,8 @@ class Shapes:
 def _operation(operation: Operation, known: Shapes) -> Json:
     query, headers, body = wanted(operation.handler)
     parameters = [
-        {"name": name, "in": "path", "required": True, "schema": _format(kind)}
-        for name, kind in operation.parts.items()
+        {"name": name, "in": "path", "required": True, "schema": _format(converter)}
+        for name, converter in operation.parts.items()
     ]
     for shape, place in ((query, "query"), (headers, "header")):
         if shape is not None:
@@ -150,8 +151,8 @@ def _operation(operation: Operation, known: Shapes) -> Json:
     return told
 
 
-def _format(converter: str) -> Json:
-    return {"type": "string", "format": "uuid"} if converter == "UUIDConverter" else {"type": "string"}
+def _format(converter: Any) -> Json:
+    return {"type": "string", "format": "uuid"} if isinstance(converter, UUIDConverter) else {"type": "string"}
 
 
 def _parameters(shape: Any, place: str) -> list[Json]:

@@ -68,6 +68,16 @@ async def test_every_path_works_without_its_slash(ada: Caller) -> None:
             assert await ada.get(path) == await ada.get(path.rstrip("/"))
 
 
+async def test_an_id_may_be_written_in_capitals(ada: Caller) -> None:
+    session_id = await ada.new_session()
+    said = await ada.say(session_id)
+    ids = {"session_id": session_id, "run_id": said["run_id"], "message_id": said["message_id"]}
+    for endpoint in OF_A_SESSION:
+        if endpoint.method == "GET":
+            path, loud = endpoint.at(**ids), endpoint.at(**{name: value.upper() for name, value in ids.items()})
+            assert await ada.get(loud) == await ada.get(path), endpoint
+
+
 async def test_a_message_can_be_posted_without_the_slash(ada: Caller) -> None:
     session_id = await ada.new_session()
     await ada.post(f"{SESSIONS}{session_id}/messages", {"content": "hi"}, 202)

@@ -64,6 +64,17 @@ async def test_every_method_says_what_it_does_takes_answers_and_refuses(told: Js
     assert len(set(ids)) == len(ids)
 
 
+async def test_every_id_in_a_path_is_said_to_be_a_uuid_and_a_name_is_not(told: Json) -> None:
+    parts = {
+        (one["name"], one["schema"].get("format"))
+        for _, _, operation in methods(told)
+        for one in operation["parameters"]
+        if one["in"] == "path"
+    }
+    ids = ("session_id", "run_id", "message_id", "user_id", "key_id", "interrupt_id")
+    assert parts == {("name", None), *((name, "uuid") for name in ids)}
+
+
 def test_a_door_that_does_not_say_what_it_answers_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     class Silent(Door):
         async def get(self) -> HttpResponse:
