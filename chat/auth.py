@@ -55,11 +55,10 @@ class BearerAuthentication(JWTAuthentication):
     """`Authorization: Bearer <jwt or API key>`. Asks for a credential, so that DRF answers 401 and not 403."""
 
     def authenticate(self, request: Any) -> Any:
-        header = self.get_header(request)
-        token = None if header is None else self.get_raw_token(header)
+        token = _bearer(request.headers.get("authorization", ""))
         if token is None:
             return None
-        credential = _of_token(token.decode("latin-1"))
+        credential = _of_token(token)
         if credential is None:
             raise AuthenticationFailed
         return credential.user, credential
@@ -118,11 +117,16 @@ def _from_header(headers: dict[bytes, str]) -> Credential | None:
     value = headers.get(b"authorization")
     if value is None:
         return None
-    scheme, _, token = value.partition(" ")
-    credential = _of_token(token.strip()) if scheme.lower() == "bearer" else None
+    token = _bearer(value)
+    credential = None if token is None else _of_token(token)
     if credential is None:
         raise NotAuthenticated("The token is not valid, or has run out.")
     return credential
+
+
+def _bearer(value: str) -> str | None:
+    scheme, _, token = value.partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else None
 
 
 def _from_subprotocol(scope: Scope) -> Credential | None:

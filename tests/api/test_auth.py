@@ -44,6 +44,13 @@ async def test_a_password_is_exchanged_for_tokens_that_tell_who_one_is(
     assert me == {"user_id": ada.id, "username": "ada", "name": "Ada", "is_staff": True}
 
 
+@pytest.mark.parametrize("scheme", ["Bearer ", "bearer ", "BEARER  "])
+async def test_the_word_before_a_token_may_be_written_either_way(nobody: Caller, ada: Caller, scheme: str) -> None:
+    assert ada.user is not None
+    me = await nobody.get("/api/me/", Authorization=f"{scheme}{AccessToken.for_user(ada.user)}")
+    assert me["user_id"] == ada.id
+
+
 async def test_what_is_wrong_about_a_sign_in_is_not_told(nobody: Caller, eve: Caller, password: str) -> None:
     wrong = [("ada", "wrong"), ("nobody", password), ("eve", password), ("ada", f"{password} ")]
     told = [await nobody.ask("POST", TOKEN, {"username": name, "password": word}) for name, word in wrong]
