@@ -1,5 +1,6 @@
 """Tokens for programs: a short one that opens the doors, and a long one that is exchanged, once, for the next pair."""
 
+from datetime import timedelta
 from typing import Any, NamedTuple
 
 from django.db import transaction
@@ -18,6 +19,8 @@ from chat.models import User
 from chat.protocol.shapes import TokensData
 
 BATCH = 500
+# How long a token is remembered that ran out: the leeway still takes it, and so does a host whose clock is behind.
+REMEMBERED = timedelta(hours=1)
 INVALID = "The token is not valid, was used or has run out."
 
 
@@ -64,10 +67,10 @@ def revoke_token(refresh: str) -> None:
 
 
 def prune_tokens() -> None:
-    """Forget refresh tokens that ran out, and that they were used: their date alone makes them worthless."""
-    seen = 0
+    """Forget refresh tokens that ran out a while ago, and their use: their date alone makes them worthless."""
+    seen, before = 0, timezone.now() - REMEMBERED
     while True:  # a little at a time, since nobody else can write to SQLite meanwhile; in order, to look at each once
-        some = OutstandingToken.objects.filter(pk__gt=seen, expires_at__lt=timezone.now()).order_by("pk")
+        some = OutstandingToken.objects.filter(pk__gt=seen, expires_at__lt=before).order_by("pk")
         old = list(some.values_list("pk", flat=True)[:BATCH])
         OutstandingToken.objects.filter(pk__in=old).delete()
         if len(old) < BATCH:

@@ -287,7 +287,7 @@ def test_what_a_person_signed_in_with_is_pruned_when_it_has_run_out(
     for _ in range(5):
         tokens.rotate_token(tokens.issue_tokens(talk.ada).refresh)
         SessionStore().create()
-    OutstandingToken.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
+    OutstandingToken.objects.update(expires_at=timezone.now() - timedelta(days=1))
     Session.objects.update(expire_date=timezone.now() - timedelta(seconds=1))
     good, login = tokens.issue_tokens(talk.ada).refresh, SessionStore()
     login.create()
