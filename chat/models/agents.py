@@ -74,7 +74,7 @@ class Agent(models.Model):
 
     # The name is the identity: rows refer to it, people will mention it, and it never changes.
     name = models.CharField(
-        max_length=64, primary_key=True, validators=[RegexValidator(r"^[A-Za-z][A-Za-z0-9_-]*$", "a word")]
+        max_length=64, primary_key=True, validators=[RegexValidator(r"^[A-Za-z][A-Za-z0-9_-]*\Z", "a word")]
     )
     title = models.CharField(max_length=120, blank=True)
     avatar = models.CharField(max_length=200, blank=True)

@@ -153,6 +153,7 @@ async def test_an_agent_that_talk_refers_to_is_switched_off_instead_of_removed(a
     ("field", "wrong"),
     [
         ("name", "two words"),
+        ("name", "expert\n"),
         ("name", ""),
         ("mode", "magic"),
         ("llm", "gpt-9"),
