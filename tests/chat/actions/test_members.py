@@ -76,6 +76,17 @@ def test_the_last_owner_neither_leaves_nor_steps_down(talk: Talk) -> None:
     assert roles(talk)["ada"] == "owner"
 
 
+def test_an_owner_who_may_not_sign_in_is_nobody_to_leave_a_session_to(talk: Talk) -> None:
+    add(talk, talk.ada, "ben", "owner")
+    User.objects.filter(pk=talk.ben.pk).update(is_active=False)
+    with pytest.raises(Conflict):
+        members.remove_member(talk.ada, talk.pk, talk.ada.pk)
+    with pytest.raises(Conflict):
+        add(talk, talk.ada, "ada", "member")
+    members.remove_member(talk.ada, talk.pk, talk.ben.pk)
+    assert roles(talk) == {"ada": "owner"}
+
+
 def test_two_owners_who_leave_at_once_do_not_both_leave(talk: Talk, threads: Threads) -> None:
     add(talk, talk.ada, "ben", "owner")
     done = threads.at_once(
