@@ -97,6 +97,16 @@ def test_a_door_that_completes_names_tells_no_messages(talk: Talk, olga: Browser
     assert looks() == []
 
 
+def test_who_signs_out_is_named_to_the_script_that_forgets_what_they_typed(olga: Browser) -> None:
+    assert olga.user is not None
+    page = olga.post("/admin/logout/", {}, 200)
+    assert f'<a href="/login/" data-chat-forget="{olga.user.pk}">' in page.content.decode()
+    assert 'src="/static/chat/admin.js"' in page.content.decode()
+    assert "no-store" in page.headers["Cache-Control"]
+    assert "script-src 'self'" in page.headers["Content-Security-Policy"]
+    assert olga.client.get("/admin/").status_code == 302
+
+
 # --- what the pages load ----------------------------------------------------------------------------------------------
 
 

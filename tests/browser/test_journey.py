@@ -65,6 +65,18 @@ def test_the_whole_journey_in_two_tabs(visit: Visit, server: Server) -> None:
     expect(two.page).to_have_url(re.compile(r"/login/\?next="))
 
 
+def test_signing_out_in_the_admin_forgets_what_one_typed_and_nothing_of_others(visit: Visit, server: Server) -> None:
+    page = visit().sign_in("demo", "demo").page
+    page.evaluate("localStorage.setItem('chat.of.another.draft.new', 'Theirs')")
+    page.get_by_role("textbox", name="Message").fill("The merger is on Friday")
+    names = "Object.keys(localStorage).filter((name) => name.startsWith('chat.of.'))"
+    page.wait_for_function(f"{names}.length === 2")
+    page.goto(f"{server.origin}/admin/")
+    page.locator("#logout-form").evaluate("(form) => form.requestSubmit()")
+    expect(page).to_have_url(f"{server.origin}/login/")
+    assert page.evaluate(names) == ["chat.of.another.draft.new"]
+
+
 def test_two_people_in_one_session(visit: Visit) -> None:
     ada, ben = visit("ada"), visit("ben")
     ada.choose_llm(COUNTING).say("For both of us")

@@ -1,6 +1,6 @@
-// Asks again, every two seconds, for the part of a page that shows an answer in progress; not while nobody looks.
 "use strict";
 
+// Asks again, every two seconds, for the part of a page that shows an answer in progress; not while nobody looks.
 document.addEventListener("DOMContentLoaded", () => {
   for (const part of document.querySelectorAll("[data-chat-live]")) {
     let asking = false;
@@ -17,4 +17,17 @@ document.addEventListener("DOMContentLoaded", () => {
       }
     }, 2000);
   }
+});
+
+// Forgets what somebody typed on the chat's page who has signed out here: the next person may be another one.
+document.addEventListener("DOMContentLoaded", () => {
+  const left = document.querySelector("[data-chat-forget]");
+  if (!left) return;
+  try {
+    const theirs = `chat.of.${left.dataset.chatForget}.`; // as in frontend/src/app/store.ts
+    for (const name of Object.keys(localStorage)) if (name.startsWith(theirs)) localStorage.removeItem(name);
+  } catch {
+    // storage may be forbidden: then nothing was kept
+  }
+  location.replace(left.href);
 });
