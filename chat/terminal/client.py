@@ -13,6 +13,7 @@ from chat.terminal.outbox import Outbox, Unsent
 from chat.terminal.state import OPEN, Talk
 
 OVER = frozenset({"already_resolved", "expired", "not_found"})  # a question that takes no answer any more
+LAST = frozenset({"session.deleted", "session.member_removed", "error"})  # after which no other frame of it may come
 
 
 class View(Protocol):
@@ -76,9 +77,12 @@ class Client:
     # --- frames ----------------------------------------------------------------------------------------------------
 
     def _fold(self, frame: Row) -> None:
-        if self.talk:
-            self.talk.fold(frame)
-            self.view.changed()
+        if self.talk is None or frame["session_id"] != self.talk.session_id:
+            return
+        self.talk.fold(frame)
+        if frame["type"] in LAST:
+            self._go(self._resume())  # whether it is still there for this person, the server knows best
+        self.view.changed()
 
     async def _resume(self) -> None:
         """Follow the open session from the last event that was taken in."""
@@ -95,6 +99,10 @@ class Client:
                 elif error.code in {"too_old", "invalid_input"} and not failures:
                     failures += 1
                     await self._read_again(talk)
+                elif error.code == "not_found":
+                    talk.lose()
+                    self.view.tell("this session was deleted, or you no longer take part in it", error=True)
+                    return
                 else:
                     self.view.tell(f"this session cannot be followed: {error}", error=True)
                     return

@@ -183,6 +183,8 @@ class Connection:
             error = Refused.from_data(frame["data"])
             if answer and not answer.done():
                 answer.set_exception(error)
+            elif frame.get("session_id"):
+                self._on_frame(frame)  # of one session: the socket goes on
             elif frame.get("ref") is None:
                 self._last_error = error  # of the socket itself; its close follows
         elif frame["type"] not in {"ok", "pong"}:

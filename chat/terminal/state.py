@@ -94,6 +94,15 @@ class Talk:
         elif noun == "tool" and "tool_call_id" in data:
             self._call(data, frame["run_id"])
 
+    def lose(self) -> None:
+        """Nothing more will be told of it: what is open here stays so for ever."""
+        self.runs = {run_id: run for run_id, run in self.runs.items() if run["status"] not in OPEN}
+        self.calls.clear()
+        self.questions.clear()
+        for item in self.items:
+            if not item.done:
+                self._discard(item.id, "not finished")
+
     def _add(self, item: Item) -> Item:
         self.items.append(item)
         self._by_id[item.id] = item

@@ -119,6 +119,12 @@ class ScriptedServer:
         session_id = session_id or str(uuid.uuid4())
         return self.rooms.setdefault(session_id, Room(session_id))
 
+    async def shut_out(self, room: Room, last: Row) -> None:
+        """Tell the last frame of a session, which is not there for this client from then on."""
+        del self.rooms[room.session_id]
+        await room.tell(last)
+        room.followers.clear()
+
     def cut(self) -> None:
         """Cut every line without a word: no close frame reaches the client."""
         for writer in self._lines:
@@ -127,7 +133,7 @@ class ScriptedServer:
     async def close(self, code: int, error: Row | None = None) -> None:
         for socket in list(self.sockets):
             if error:
-                await socket.send(json.dumps(frame("error", None, error) | {"ref": None}))
+                await socket.send(json.dumps(_reply("error", error)))
             await socket.close(code)
 
     async def away(self, seconds: float) -> None:
@@ -214,7 +220,7 @@ class ScriptedServer:
         if refusal is None and (credential or "").removeprefix("Bearer ") not in self.tokens:
             refusal = (4401, _error("not_authenticated", "Sign in.")["error"])
         if refusal:
-            await socket.send(json.dumps(frame("error", None, refusal[1]) | {"ref": None}))
+            await socket.send(json.dumps(_reply("error", refusal[1])))
             await socket.close(refusal[0])
             return
         user = {"user_id": "u", "username": "ada", "name": "Ada"}
@@ -237,7 +243,7 @@ class ScriptedServer:
 
         async def reply(kind: str, answer: Row) -> None:
             if name not in self.mute:
-                await socket.send(json.dumps(frame(kind, None, answer) | {"ref": command["ref"]}))
+                await socket.send(json.dumps(_reply(kind, answer, command["ref"])))
 
         if self.errors.get(name):
             await reply("error", self.errors[name].pop(0))
@@ -297,6 +303,11 @@ async def answer_with(room: Room, run_id: str, pieces: list[str], message_id: st
 async def finish(room: Room, run_id: str, message_id: str, text: str) -> None:
     await room.event("message.created", message(message_id, text, run_id=run_id), run_id)
     await room.event("run.succeeded", run("succeeded", run_id, message_id=message_id), run_id)
+
+
+def _reply(kind: str, data: Row, ref: str | None = None) -> Row:
+    """What is of the socket, and of no session."""
+    return frame(kind, None, data) | {"session_id": None, "ref": ref}
 
 
 def _error(code: str, text: str) -> Row:

@@ -12,7 +12,7 @@ import pytest
 from chat.terminal.api import Api
 from chat.terminal.client import Client
 from chat.terminal.lines import Lines, read_lines
-from tests.terminal.frames import Row, interrupt, run, tool_call
+from tests.terminal.frames import Row, frame, interrupt, run, session, tool_call
 from tests.terminal.server import PASSWORD, Room, ScriptedServer, answer_with
 from tests.terminal.watcher import Watcher, right_password
 
@@ -127,6 +127,36 @@ async def test_an_answer_that_somebody_stopped_is_an_error() -> None:
     async with ScriptedServer() as server:
         server.answer = stopped
         assert await talk(server.url, "go\n") == (1, "", "chat: the answer was stopped\n")
+
+
+@pytest.mark.parametrize("last", ["session.deleted", "session.member_removed", "error"])
+async def test_a_session_that_is_gone_while_a_line_waits_for_its_answer_is_an_error(last: str) -> None:
+    async def never(room: Room, asked: Row, run_id: str) -> None:
+        await room.event("run.started", run("running", run_id, message_id="a1"), run_id)
+        await room.delta("a1", "half of", run_id)
+        not_found: Row = {"code": "not_found", "message": "There is no such thing.", "temporary": False}
+        data = not_found if last == "error" else session(room.session_id) | {"member": {"user_id": "u"}}
+        seq = None if last == "error" else len(room.log) + 1
+        await server.shut_out(room, frame(last, seq, data, room.session_id) | {"ref": None})
+
+    async with ScriptedServer() as server:
+        server.answer = never
+        process = await start(server.url)  # whose input stays open
+        assert process.stdin and process.stdout and process.stderr
+        process.stdin.write(b"go\n")
+        assert await asyncio.wait_for(process.wait(), 20) == 1
+        told = b"chat: this session was deleted, or you no longer take part in it\n"
+        assert (await process.stdout.read(), await process.stderr.read()) == (b"", told)
+
+
+async def test_it_goes_on_when_somebody_else_is_taken_out_of_the_session() -> None:
+    async def without_ben(room: Room, asked: Row, run_id: str) -> None:
+        await room.event("session.member_removed", room.row() | {"member": {"user_id": "ben"}})
+        await answer_with(room, run_id, ["you said ", asked["content"]], pause_s=0.05)
+
+    async with ScriptedServer() as server:
+        server.answer = without_ben
+        assert await talk(server.url, "one\ntwo\n") == (0, "you said one\nyou said two\n", "")
 
 
 async def test_a_refused_message_is_an_error() -> None:

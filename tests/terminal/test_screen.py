@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from tests.terminal.frames import Row, message, run
+from tests.terminal.frames import Row, frame, message, run
 from tests.terminal.server import Room, ScriptedServer, answer_with
 from tests.terminal.terminal import terminal
 
@@ -83,6 +83,28 @@ async def test_the_commands_list_open_leave_and_retry() -> None:
             shown.type("/new\r//slash\r")
             await shown.shows("you said /slash")
             assert len(server.rooms) == 2
+
+
+async def test_a_session_that_is_gone_is_told_and_answers_no_more() -> None:
+    go_on = asyncio.Event()
+
+    async def deleted_meanwhile(room: Room, asked: Row, run_id: str) -> None:
+        await room.event("run.started", run("running", run_id, message_id="a1"), run_id)
+        await room.delta("a1", "the first half", run_id)
+        await go_on.wait()
+        deleted = frame("session.deleted", len(room.log) + 1, room.row(), room.session_id)
+        await server.shut_out(room, deleted)
+
+    async with ScriptedServer() as server, terminal(server) as shown:
+        server.answer = deleted_meanwhile
+        shown.type("go\r")
+        await shown.shows("the first half", "answering")
+        go_on.set()
+        await shown.shows("! this session was deleted, or you no longer take part in it", "· not finished")
+        shown.type("hello?\r")
+        await shown.shows("! not sent: There is no such thing.")
+        shown.type("\x03")  # stops nothing
+        await shown.shows("Ctrl-D leaves")
 
 
 async def test_received_text_gives_no_orders_to_the_terminal() -> None:

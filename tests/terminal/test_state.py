@@ -147,6 +147,13 @@ def test_a_page_load_is_the_state_of_the_snapshot() -> None:
     assert told.active_run is not None
 
 
+def test_of_a_session_that_is_lost_nothing_is_open_any_more() -> None:
+    told = talk(ASKED, QUEUED, STARTED, delta("a1", 0, "half"), *call_frames("waiting"))
+    told.fold(frame("interrupt.opened", 5, interrupt("Cancel it?", "approval")))
+    told.lose()
+    assert (told.active_run, told.calls, told.questions, told.items[1].remark) == (None, {}, {}, "not finished")
+
+
 def test_the_title_follows_the_session() -> None:
     assert talk(frame("session.updated", 1, session(title="New title"))).title == "New title"
 
