@@ -63,7 +63,7 @@ class Messages(Door):
             if not (posted.duplicate or posted.joined):
                 metrics.display.start(posted.run_id, asked_at)
             if query.wait is not None:
-                found = await _answer_within(query.wait, self.user, session_id, posted.run_id)
+                found = await _answer_within(query.wait, self.user, session_id, posted)
                 if not await reading(auth.is_still_good, self.credential):
                     raise NotAuthenticated
                 if found is not None:
@@ -94,10 +94,10 @@ def _with_key_of_header(key: str | None, body: NewMessage) -> NewMessage:
 Found = tuple[RunData, MessageData | None]
 
 
-async def _answer_within(seconds: float, user: User, session_id: UUID, run_id: UUID) -> Found | None:
+async def _answer_within(seconds: float, user: User, session_id: UUID, posted: messages.Posted) -> Found | None:
     try:
         async with asyncio.timeout(seconds):
-            await until_over(user, session_id, run_id)
+            run_id = await _until_its_run_is_over(user, session_id, posted)
         return await reading(_read_answer, user, run_id)
     except TimeoutError:
         return None
@@ -105,6 +105,24 @@ async def _answer_within(seconds: float, user: User, session_id: UUID, run_id: U
         # The message is in: an error here would make its author send it again.
         log.warning("waiting for a run failed: %s", type(problem).__name__)
         return None
+
+
+async def _until_its_run_is_over(user: User, session_id: UUID, posted: messages.Posted) -> UUID:
+    """Wait for the run that answers a message: another than its first one, where it joined that and was not read by it.
+
+    It was given the other one in the transaction that ended the first.
+    """
+    over, its_run = None, posted.run_id
+    while over != its_run:
+        over = its_run
+        await until_over(user, session_id, its_run)
+        if posted.joined or posted.duplicate:
+            its_run = await reading(_run_of, posted)
+    return its_run
+
+
+def _run_of(posted: messages.Posted) -> UUID:
+    return Message.objects.filter(pk=posted.message_id).values_list("run_id", flat=True).first() or posted.run_id
 
 
 def _read_answer(user: User, run_id: UUID) -> Found | None:
