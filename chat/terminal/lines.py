@@ -57,7 +57,7 @@ class Lines:
             confirmed = await client.send(line).confirmed
             if confirmed["run_id"] is None:
                 continue  # nobody was asked to answer
-            for text in await self._answers(client, confirmed["run_id"], lines):
+            for text in await self._answers(client, confirmed, lines):
                 self._out.write(plain(text).rstrip("\n") + "\n")
                 self._out.flush()
 
@@ -67,10 +67,13 @@ class Lines:
             self._next = asyncio.create_task(_next_of(lines))
         return self._next
 
-    async def _answers(self, client: Client, run_id: str, lines: AsyncIterator[str]) -> list[str]:
+    async def _answers(self, client: Client, confirmed: Row, lines: AsyncIterator[str]) -> list[str]:
         shown = ""
         while True:
             self._changed.clear()
+            said = client.talk.item(confirmed["message_id"]) if client.talk else None
+            # What joins a run is not its own before it has read it: where that one ends first, another answers.
+            run_id = (said.run_id if said else confirmed["run_id"]) or ""
             run = client.talk.runs.get(run_id) if client.talk else None
             if client.talk and run and run["status"] == "succeeded":
                 return [item.text for item in client.talk.answers_of(run_id)]

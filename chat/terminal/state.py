@@ -19,7 +19,7 @@ class Item:
     who: str
     text: str
     mine: bool = False
-    run_id: str | None = None
+    run_id: str | None = None  # that said it; of what a person said, that answers it: known when it is read
     done: bool = True
     remark: str = ""  # what became of it, where that is not plain from the text
     discarded: bool = False
@@ -136,7 +136,9 @@ class Talk:
         item.kind = _kind(data)
         item.who = data["author"]["name"]
         item.mine = data["key"] is not None  # a key is shown to its author alone
-        item.run_id, item.text, item.done, item.discarded = data["run_id"], data["content"], True, False
+        joined = data["data"].get("joined")
+        item.run_id = joined["run_id"] if joined and joined["read"] else data["run_id"]
+        item.text, item.done, item.discarded = data["content"], True, False
         if data["data"].get("interrupted"):
             item.remark = "stopped"
         if (again := data["data"].get("ask_again")) and not item.remark:

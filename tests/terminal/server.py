@@ -31,6 +31,7 @@ class Room:
         self.by_key: dict[str, Row] = {}
         self.asked: dict[str, tuple[Row, asyncio.Future[Row]]] = {}  # open questions, and their answers
         self.oldest_kept = 1
+        self.open_run = ""  # where there is one, what is sent joins it
 
     async def event(self, type: str, data: Row, run_id: str | None = None) -> None:
         data = data | {"session_id": self.session_id}
@@ -267,11 +268,14 @@ class ScriptedServer:
             if known := room.by_key.get(data["key"]):
                 await reply("ok", known | {"duplicate": True})
                 return
-            run_id = f"run-{uuid.uuid4()}"
+            run_id = room.open_run or f"run-{uuid.uuid4()}"
             row = message(str(uuid.uuid4()), data["content"], "user", key=data["key"], run_id=run_id)
+            if room.open_run:
+                row |= {"run_id": None, "data": {"joined": {"run_id": run_id, "read": False}}}
             room.by_key[data["key"]] = {"message_id": row["message_id"], "run_id": run_id, "duplicate": False}
             await room.event("message.created", row, run_id)
-            await room.event("run.queued", run("queued", run_id, position=len(room.log)), run_id)
+            if not room.open_run:
+                await room.event("run.queued", run("queued", run_id, position=len(room.log)), run_id)
             await reply("ok", room.by_key[data["key"]])
             self._tasks.add(asyncio.create_task(self.answer(room, row, run_id)))
         elif name == "run.cancel":

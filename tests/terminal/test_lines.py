@@ -13,7 +13,7 @@ from chat.terminal.api import Api
 from chat.terminal.client import Client
 from chat.terminal.lines import Lines, read_lines
 from tests.terminal.frames import Row, frame, interrupt, run, session, tool_call
-from tests.terminal.server import PASSWORD, Room, ScriptedServer, answer_with
+from tests.terminal.server import PASSWORD, Answer, Room, ScriptedServer, answer_with
 from tests.terminal.watcher import Watcher, right_password
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(60)]
@@ -157,6 +157,46 @@ async def test_it_goes_on_when_somebody_else_is_taken_out_of_the_session() -> No
     async with ScriptedServer() as server:
         server.answer = without_ben
         assert await talk(server.url, "one\ntwo\n") == (0, "you said one\nyou said two\n", "")
+
+
+@pytest.mark.parametrize(
+    ("becomes", "out"),
+    [
+        ({"joined": {"run_id": "run-1", "read": True}}, "of the first\n"),
+        ({"joined": {"run_id": "run-2", "read": True}}, "of the second\n"),  # another one's message is its question
+        ({}, "of the second\n"),
+    ],
+)
+async def test_what_joins_a_run_has_its_answer_from_the_run_that_reads_it(becomes: Row, out: str) -> None:
+    async def ends(room: Room, asked: Row, run_id: str) -> None:
+        changed = asked | {"run_id": None if becomes else "run-2", "data": becomes}
+        await room.event("message.updated", changed, "run-1")
+        await room.event("run.queued", run("queued", "run-2"), "run-2")
+        await answer_with(room, "run-1", ["of the first"])
+        await answer_with(room, "run-2", ["of the second"])
+
+    assert await joining(ends) == (0, out, "")
+
+
+async def test_what_joined_a_run_that_was_interrupted_before_it_read_it_waits_for_the_next_one() -> None:
+    async def interrupted(room: Room, asked: Row, run_id: str) -> None:
+        await room.event("run.cancelled", run("cancelled", "run-1"), "run-1")
+        await asyncio.sleep(0.1)
+        await room.event("message.updated", asked | {"run_id": "run-2", "data": {}}, "run-2")
+        await room.event("run.queued", run("queued", "run-2"), "run-2")
+        await answer_with(room, "run-2", ["of the second"])
+
+    assert await joining(interrupted) == (0, "of the second\n", "")
+
+
+async def joining(answer: Answer) -> Ended:
+    """A line that joins the run under way."""
+    async with ScriptedServer() as server:
+        server.answer = answer
+        room = server.room("s-1")
+        room.open_run = "run-1"
+        await room.event("run.queued", run("queued", "run-1"), "run-1")
+        return await talk(server.url, "and when?\n", "s-1")
 
 
 async def test_a_refused_message_is_an_error() -> None:
