@@ -110,7 +110,7 @@ def read_answer(question: Row, line: str) -> Row:
         choices = choices_of(question)
         if said in choices:
             return {"choice": said}
-        if said.isdigit() and 1 <= int(said) <= len(choices):
+        if said.isdecimal() and 1 <= int(said) <= len(choices):
             return {"choice": choices[int(said) - 1]}
         raise NoAnswer(how_to_answer(question))
     return {"text": said}

@@ -133,7 +133,7 @@ def _tell_if_refused(desk: Desk, confirmed: "asyncio.Future[Row]") -> None:
 
 
 def _chosen(which: str, listed: list[Row]) -> str:
-    if not which.isdigit():
+    if not which.isdecimal():
         return which
     if not 1 <= int(which) <= len(listed):
         raise Trouble(f"the list has no number {which}; /sessions shows it")

@@ -58,7 +58,7 @@ def test_an_answer_is_understood(question: Row, said: str, answer: Row) -> None:
     ("question", "said"),
     [
         *((APPROVAL, said) for said in ("", "yes please", "y!", "ok", "true", "1", "yep", "not yet", "e", "да")),
-        *((CHOICE, said) for said in ("0", "4", "Refund!", "refund replace", "")),
+        *((CHOICE, said) for said in ("0", "4", "²", "Refund!", "refund replace", "")),
     ],
 )
 def test_anything_else_is_none_and_never_a_yes(question: Row, said: str) -> None:

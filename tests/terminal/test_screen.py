@@ -8,6 +8,7 @@ import pytest
 from tests.terminal.frames import Row, frame, message, run
 from tests.terminal.server import Room, ScriptedServer, answer_with
 from tests.terminal.terminal import terminal
+from tests.terminal.watcher import until
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(60)]
 
@@ -78,6 +79,8 @@ async def test_the_commands_list_open_leave_and_retry() -> None:
             shown.type("/retry\r")
             await shown.shows("! There is no such thing.")
             assert server.commands[-1] | {"ref": 0} == {"type": "run.retry", "ref": 0, "data": {"run_id": "run-7"}}
+            shown.type("/open ²\r")  # a digit to Python, and no number
+            await until(lambda: ("GET", "/api/sessions/%C2%B2/", {}) in server.requests)
             shown.type("/nonsense\r/open 9\r/help\r")
             await shown.shows("there is no command /nonsense", "no number 9", "list your sessions")
             shown.type("/new\r//slash\r")
