@@ -13,8 +13,9 @@ SETTLED = {
     "refused": "✗",
     "skipped": "✗",
     "cancelled": "✗",
+    "unknown": "✗",
 }
-WORDS = {"returned": "", "skipped": "skipped, as one before it was refused"}
+WORDS = {"returned": "", "skipped": "skipped, as one before it was refused", "unknown": "may have happened"}
 UNDER_WAY = {
     "waiting": "waits for a person",
     "held": "waits for the one before it",
@@ -28,8 +29,9 @@ class NoAnswer(ValueError):
 
 
 # --- tool calls -------------------------------------------------------------------------------------------------------
-def is_settled(call: Row) -> bool:
-    return call["status"] in SETTLED
+def is_settled(call: Row, *, is_run_open: bool) -> bool:
+    """Whether nothing more becomes of it. Of what nobody knows people are asked, while its run is open."""
+    return call["status"] in SETTLED and not (call["status"] == "unknown" and is_run_open)
 
 
 def call_text(call: Row) -> str:

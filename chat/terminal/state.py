@@ -45,6 +45,8 @@ class Talk:
     def of(cls, snapshot: Row) -> "Talk":
         """The session as `GET /api/sessions/{id}/` shows it."""
         talk = cls(snapshot["session_id"], snapshot["title"], snapshot["status"], snapshot["last_seq"])
+        # Before the messages: a call may be over with its run.
+        talk.runs = {run["run_id"]: run for run in snapshot.get("runs", ())}
         for message in snapshot.get("messages", ()):
             talk._message(message)
         for run in snapshot.get("runs", ()):
@@ -165,8 +167,11 @@ class Talk:
         elif fact == "failed" and not any(i.run_id == run_id and i.kind == "error" for i in self.items):
             error = data["error"] or {"message": "the answer failed"}
             self._note(f"{error['message']} (/retry tries again)", "error", run_id)
-        for call_id in [one for one, row in self.calls.items() if row["run_id"] == run_id and fact != "restarted"]:
-            del self.calls[call_id]
+        if fact != "restarted":
+            for call_id in [one for one, row in self.calls.items() if row["run_id"] == run_id]:
+                call = self.calls.pop(call_id)
+                if call["status"] == "unknown":
+                    self._call(call, run_id)
         # A draft that no message took the place of is void once its run has ended.
         for item in self.items:
             if item.run_id == run_id and not item.done:
@@ -186,7 +191,8 @@ class Talk:
     def _call(self, data: Row, run_id: str | None) -> None:
         """A call is on the page when it has come to something: a line that stands there would tell what was once so."""
         call_id = data["tool_call_id"]
-        if not is_settled(data):
+        run = self.runs.get(run_id or "")
+        if not is_settled(data, is_run_open=run is not None and run["status"] in OPEN):
             if call_id not in self._by_id:
                 self.calls[call_id] = data | {"run_id": run_id}
             return

@@ -183,6 +183,22 @@ def test_a_call_under_way_is_forgotten_when_its_run_ends() -> None:
     assert not told.calls
 
 
+def test_a_call_that_nobody_knows_of_is_asked_about_while_its_run_is_open_and_over_with_it() -> None:
+    told = talk(ASKED, QUEUED, STARTED, *call_frames("called", "unknown"))
+    assert shown(told) == ["hello"] and told.calls["c1"]["status"] == "unknown"
+    told.fold(frame("run.cancelled", 6, run("cancelled")))
+    assert not told.calls
+    assert '✗ cancel_order(order_id="1001") · may have happened' in shown(told)
+
+
+def test_a_page_load_knows_that_a_call_which_nobody_knows_of_is_over_with_its_run() -> None:
+    messages = [message("m1", "hello", "user"), tool_call("unknown")]
+    told = Talk.of(session() | {"messages": messages, "runs": [run("running", "another")]})
+    assert (told.calls, shown(told)[1:]) == ({}, ['✗ cancel_order(order_id="1001") · may have happened'])
+    told = Talk.of(session() | {"messages": messages, "runs": [run("interrupted")]})
+    assert (list(told.calls), shown(told)) == (["c1"], ["hello"])
+
+
 def test_a_question_is_open_until_somebody_or_time_has_settled_it() -> None:
     asked = interrupt("Cancel order 1001?", "approval")
     told = talk(ASKED, frame("interrupt.opened", 2, asked))
