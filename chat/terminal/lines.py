@@ -20,6 +20,8 @@ from chat.terminal.plain import plain
 from chat.terminal.state import OPEN, Talk
 
 PATIENCE_S = 60.0  # without a connection, or with a message that is not taken; a script then fails
+PIECE = 64 * 1024  # bytes that are read at once
+PIECES = 16  # that wait at most: who writes endlessly waits for the answers, as in any pipe
 
 
 class Lines:
@@ -155,13 +157,14 @@ async def read_lines(descriptor: int) -> AsyncIterator[str]:
     A thread reads it, as a plain file cannot be polled; it is never waited for, so an error ends the program though no
     line comes. It stays away from sys.stdin, whose lock it would hold at exit.
     """
-    loop, queue = asyncio.get_running_loop(), asyncio.Queue[bytes]()
+    loop, queue, room = asyncio.get_running_loop(), asyncio.Queue[bytes](), threading.Semaphore(PIECES)
 
     def read() -> None:
         data = b"-"
         while data:
+            room.acquire()
             try:
-                data = os.read(descriptor, 65536)
+                data = os.read(descriptor, PIECE)
             except OSError:
                 data = b""
             with suppress(RuntimeError):  # the loop is closed: nobody listens any more
@@ -170,6 +173,7 @@ async def read_lines(descriptor: int) -> AsyncIterator[str]:
     threading.Thread(target=read, name="stdin", daemon=True).start()
     decoder, rest = codecs.getincrementaldecoder("utf-8")(errors="replace"), ""
     while data := await queue.get():
+        room.release()
         *lines, rest = (rest + decoder.decode(data)).split("\n")
         for line in lines:
             yield line.rstrip("\r")

@@ -11,10 +11,10 @@ import pytest
 
 from chat.terminal.api import Api
 from chat.terminal.client import Client
-from chat.terminal.lines import Lines, read_lines
+from chat.terminal.lines import PIECE, PIECES, Lines, read_lines
 from tests.terminal.frames import Row, frame, interrupt, run, session, tool_call
 from tests.terminal.server import PASSWORD, Answer, Room, ScriptedServer, answer_with
-from tests.terminal.watcher import Watcher, right_password
+from tests.terminal.watcher import Watcher, right_password, until
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(60)]
 
@@ -231,6 +231,18 @@ async def test_an_error_ends_it_although_the_input_stays_open() -> None:
         server.refreshes.clear()
         await server.close(4401)
         assert await asyncio.wait_for(process.wait(), 20) == 1
+
+
+async def test_of_an_endless_input_little_is_read_before_it_is_said(tmp_path: Path) -> None:
+    said = b"hello\n" * 1_000_000
+    (tmp_path / "said").write_bytes(said)
+    with (tmp_path / "said").open("rb", buffering=0) as file:
+        lines = read_lines(file.fileno())
+        assert await anext(lines) == "hello"
+        await until(lambda: file.tell() >= PIECES * PIECE)
+        await asyncio.sleep(0.2)  # without a bound it has read all of it by now
+        assert file.tell() <= (PIECES + 1) * PIECE < len(said)
+        assert [line async for line in lines] == ["hello"] * 999_999
 
 
 async def test_the_address_is_that_of_the_stack_that_runs_on_this_folder(tmp_path: Path) -> None:
