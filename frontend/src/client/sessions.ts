@@ -24,7 +24,10 @@ export class SessionList {
   private asked = 0; // tells the answer to the newest query from older ones
   private readonly api: Api;
   private readonly onChange: () => void;
-  private readonly gone = new Set<Id>();
+  /** What came and went since which list was asked for: the answers to it and those before know nothing of that. */
+  private readonly came = new Map<Id, number>();
+  private readonly gone = new Map<Id, number>();
+  private lists = 0;
 
   constructor(api: Api, onChange: () => void) {
     this.api = api;
@@ -38,12 +41,12 @@ export class SessionList {
   async find(query: SessionQuery): Promise<void> {
     this.set({ query, loading: true, failed: false });
     const mine = ++this.asked;
+    const list = ++this.lists;
     try {
       const page = await this.api.sessions({ ...query, limit: PAGE });
       if (mine !== this.asked) return;
       this.next = page.next;
-      const rows = page.results.filter((row) => !this.gone.has(row.session_id));
-      this.set({ rows, hasMore: page.next !== null, loading: false, loaded: true });
+      this.set({ rows: this.asOfNow(page.results, list), hasMore: page.next !== null, loading: false, loaded: true });
     } catch {
       if (mine === this.asked) this.set({ loading: false, failed: true });
     }
@@ -52,13 +55,14 @@ export class SessionList {
   async more(): Promise<void> {
     if (!this.next || this.state.loading) return;
     const mine = this.asked;
+    const list = ++this.lists;
     this.set({ loading: true, failed: false });
     try {
       const page = await this.api.follow<Session>(this.next);
       if (mine !== this.asked) return;
       this.next = page.next;
       const known = new Set(this.state.rows.map((row) => row.session_id));
-      const rows = page.results.filter((row) => !known.has(row.session_id) && !this.gone.has(row.session_id));
+      const rows = this.asOfNow(page.results, list).filter((row) => !known.has(row.session_id));
       this.set({ rows: [...this.state.rows, ...rows], hasMore: page.next !== null, loading: false });
     } catch {
       if (mine === this.asked) this.set({ loading: false, failed: true });
@@ -69,14 +73,25 @@ export class SessionList {
   async refresh(): Promise<void> {
     if (!this.state.loaded) return this.find(this.state.query);
     const mine = this.asked;
+    const list = ++this.lists;
     const page = await this.api.sessions({ ...this.state.query, limit: PAGE }).catch(() => null);
     if (!page || mine !== this.asked) return;
-    const fresh = page.results.filter((row) => !this.gone.has(row.session_id)).map((row) => this.newer(row));
+    const rows = this.asOfNow(page.results, list);
+    const fresh = rows.map((row) => this.newer(row));
     if (this.state.rows.length <= PAGE || !page.next) {
       this.next = page.next;
       return this.set({ rows: fresh, hasMore: page.next !== null, failed: false });
     }
-    this.set({ rows: [...fresh, ...this.behind(page.results)], failed: false });
+    this.set({ rows: [...fresh, ...this.behind(rows)], failed: false });
+  }
+
+  /** Rows that a list told, without what went since it was asked for, and with what came. */
+  private asOfNow(told: readonly Session[], list: number): Session[] {
+    const rows = told.filter((row) => (this.gone.get(row.session_id) ?? -1) < list);
+    for (const row of rows) this.gone.delete(row.session_id); // one was let in again
+    const there = new Set(rows.map((row) => row.session_id));
+    const since = this.state.rows.filter(({ session_id: id }) => (this.came.get(id) ?? -1) >= list && !there.has(id));
+    return [...since, ...rows];
   }
 
   /** The rows that come after a fresh first page: those that it pushed off, too, and not those that it would have. */
@@ -94,13 +109,14 @@ export class SessionList {
     if (this.gone.has(row.session_id)) return;
     const at = this.state.rows.findIndex((one) => one.session_id === row.session_id);
     if (at < 0 && !this.suits(row)) return;
+    if (at < 0) this.came.set(row.session_id, this.lists);
     const rows = this.state.rows.filter((one) => one.session_id !== row.session_id);
     rows.splice(at < 0 || toTop ? 0 : at, 0, at < 0 ? row : this.newer(row));
     this.set({ rows });
   }
 
   remove(id: Id): void {
-    this.gone.add(id);
+    this.gone.set(id, this.lists);
     this.set({ rows: this.state.rows.filter((row) => row.session_id !== id) });
   }
 

@@ -1,6 +1,6 @@
 import { describe, expect, it, vi } from "vitest";
 import type { Frame } from "../../src/client/wire";
-import { blank, client, opened, server, SESSION } from "./chatting";
+import { blank, client, opened, server, SESSION, soon } from "./chatting";
 import { listOf } from "./server";
 
 describe("the list", () => {
@@ -44,6 +44,51 @@ describe("the list", () => {
     rows = [...Array.from({ length: 40 }, (_, index) => row(`newer-${index}`, "")), ...rows];
     await sessions.refresh();
     expect(listed(), "a whole page is new").toEqual(ids());
+  });
+
+  const listed = (chat: { sessions: { state: { rows: readonly { session_id: string }[] } } }) =>
+    chat.sessions.state.rows.map((one) => one.session_id);
+  const page = (...rows: object[]) => ({ results: rows, next: null, previous: null });
+
+  /** A list that was asked for, and whose answer as of then waits for `arrive`. */
+  async function asked(chat: Awaited<ReturnType<typeof opened>>, how: "find" | "refresh", answer: object): Promise<() => Promise<void>> {
+    let arrive!: () => void;
+    server.pages["GET /api/sessions/"] = () => new Promise((done) => (arrive = () => done(answer)));
+    const looking = how === "find" ? chat.sessions.find({}) : chat.sessions.refresh();
+    await soon();
+    return async () => {
+      arrive();
+      await looking;
+    };
+  }
+
+  it.each(["find", "refresh"] as const)("keeps what was made after it was asked for: %s", async (how) => {
+    server.pages["GET /api/sessions/"] = page(row("old", "Old"));
+    const chat = await opened();
+    await chat.sessions.refresh();
+    const arrive = await asked(chat, how, page(row("old", "Old")));
+    server.pages["POST /api/sessions/"] = row("new", "New");
+    await chat.createSession();
+    await arrive();
+    expect(listed(chat)[0]).toBe("new");
+    expect(listed(chat)).toContain("old");
+    expect(chat.sessions.state.loading).toBe(false);
+    server.pages["GET /api/sessions/"] = page(row("old", "Old"));
+    await chat.sessions.refresh();
+    expect(listed(chat), "a list that was asked for later knows better").not.toContain("new");
+  });
+
+  it("shows a session again that one was let into again, and not by a list from before", async () => {
+    server.pages["GET /api/sessions/"] = page(row("a", "A"));
+    const chat = await opened();
+    await chat.sessions.refresh();
+    const arrive = await asked(chat, "refresh", page(row("a", "A")));
+    server.socket.tell({ type: "error", session_id: "a", data: { code: "not_found", message: "", temporary: false } });
+    await arrive();
+    expect(listed(chat)).not.toContain("a");
+    server.pages["GET /api/sessions/"] = page(row("a", "A"));
+    await chat.sessions.refresh();
+    expect(listed(chat)).toContain("a");
   });
 
   it("counts the questions that wait, and forgets those that are settled", async () => {
