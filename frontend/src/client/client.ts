@@ -134,8 +134,7 @@ export class Chat {
 
   async remove(sessionId: Id): Promise<void> {
     await this.api.deleteSession(sessionId);
-    this.sessions.remove(sessionId);
-    this.talks.lose(sessionId);
+    this.lost(sessionId);
   }
 
   // --- talking --------------------------------------------------------------------------------------------------
@@ -216,6 +215,7 @@ export class Chat {
     if (!sessionId) return;
     if (frame.type === "typing") return this.typing.feed(frame);
     if (frame.type === "error") return this.dropped(sessionId, frame);
+    if (frame.type.startsWith("session.member_")) this.heed(sessionId, frame);
     this.inbox.feed(frame);
     this.sessions.feed(frame);
     const change = this.talks.feed(frame);
@@ -226,6 +226,20 @@ export class Chat {
     const { key } = frame.data as { key?: string | null };
     if (key && frame.type.startsWith("message.")) this.outbox.confirmed(key);
     if (frame.run_id && frame.type.startsWith("run.")) this.settle(frame.run_id, frame);
+  }
+
+  /** One was taken out oneself: nothing follows. Let in again is told only by a log that was read late, behind it. */
+  private heed(sessionId: Id, frame: Frame): void {
+    const { member } = frame.data as { member?: { user_id: Id } };
+    if (!member || member.user_id !== this.connection.user?.user_id) return;
+    if (frame.type === "session.member_removed") this.lost(sessionId);
+    else if (this.opened.get(sessionId)?.status === "missing") void this.talks.reload(sessionId);
+  }
+
+  private lost(sessionId: Id): void {
+    this.watched.delete(sessionId);
+    this.sessions.remove(sessionId);
+    this.talks.lose(sessionId);
   }
 
   private settle(runId: Id, frame: Frame): void {
@@ -250,6 +264,7 @@ export class Chat {
     for (const [sessionId, row] of wanted) {
       if (this.watched.has(sessionId)) continue;
       this.watched.add(sessionId);
+      if (this.opened.get(sessionId)?.status === "missing") void this.talks.reload(sessionId); // one was let in again
       if (this.opened.has(sessionId)) continue;
       this.connection.ask("session.subscribe", { session_id: sessionId, after: row.last_seq }).catch((problem) => {
         this.watched.delete(sessionId);
@@ -260,13 +275,9 @@ export class Chat {
 
   /** An error that no command caused, about one session: it was taken from us, or it has to be subscribed again. */
   private dropped(sessionId: Id, frame: Frame): void {
-    this.watched.delete(sessionId);
     const { code } = frame.data as { code: string };
-    if (code === "not_found" || code === "not_allowed") {
-      this.sessions.remove(sessionId);
-      this.talks.lose(sessionId);
-      return;
-    }
+    if (code === "not_found" || code === "not_allowed") return this.lost(sessionId);
+    this.watched.delete(sessionId);
     void this.talks.reload(sessionId);
   }
 

@@ -1,5 +1,5 @@
 import { describe, expect, it, vi } from "vitest";
-import { EVENTS, frames, opened, recording, server, SESSION, soon, subscribed } from "./chatting";
+import { blank, EVENTS, frames, opened, recording, server, SESSION, soon, subscribed } from "./chatting";
 import type { Command } from "./server";
 
 describe("a session", () => {
@@ -114,6 +114,51 @@ describe("a session", () => {
     expect((await chat.open("x")).status).toBe("missing");
     server.socket.tell({ type: "error", session_id: SESSION, data: { code: "not_found", message: "", temporary: false } });
     expect(chat.opened.get(SESSION)!.status).toBe("missing");
+  });
+});
+
+describe("one's own part in a session", () => {
+  const told = (what: string, seq: number, username: string) => ({
+    type: `session.member_${what}`,
+    session_id: SESSION,
+    seq,
+    data: { ...blank(), last_seq: seq, member: { user_id: `id of ${username}`, username, name: username, role: "member" } },
+  });
+
+  it("ends with one's being taken out: the session is missing and off the list, and nothing is being written", async () => {
+    const chat = await opened();
+    expect(chat.sessions.row(SESSION)).toBeDefined();
+    server.socket.tell(told("removed", 2, "ada"));
+    expect(chat.opened.get(SESSION)!.status).toBe("missing");
+    expect(chat.sessions.row(SESSION)).toBeUndefined();
+  });
+
+  it("goes on where somebody else is taken out", async () => {
+    const chat = await opened();
+    server.socket.tell(told("removed", 2, "bob"));
+    expect(chat.opened.get(SESSION)!.status).toBe("ready");
+    expect(chat.sessions.row(SESSION)).toBeDefined();
+  });
+
+  it("goes on where a log that is read late tells that one was let in again", async () => {
+    const chat = await opened();
+    server.pages[`GET /api/sessions/${SESSION}/`] = { ...blank(), last_seq: 3 };
+    server.socket.tell(told("removed", 2, "ada"));
+    server.socket.tell(told("added", 3, "ada"));
+    await soon();
+    expect(chat.opened.get(SESSION)!.status).toBe("ready");
+    expect(subscribed(server.socket)).toEqual([1, 3]);
+  });
+
+  it("goes on, in a page that is still open, where the list has the session again", async () => {
+    const chat = await opened();
+    server.socket.tell(told("removed", 2, "ada"));
+    server.pages["GET /api/sessions/"] = { results: [blank()], next: null, previous: null };
+    server.pages[`GET /api/sessions/${SESSION}/`] = { ...blank(), last_seq: 3 };
+    await chat.sessions.refresh();
+    await vi.advanceTimersByTimeAsync(500);
+    expect(chat.opened.get(SESSION)!.status).toBe("ready");
+    expect(subscribed(server.socket)).toEqual([1, 3]);
   });
 });
 
