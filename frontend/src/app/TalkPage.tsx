@@ -1,6 +1,6 @@
 /** The middle of the page: one session, or the beginning of a new one. */
 
-import { useEffect, useRef, useState } from "react";
+import { type ReactNode, useEffect, useRef, useState } from "react";
 import { Composer } from "../composer/Composer";
 import { Queue } from "../composer/Queue";
 import type { SendOptions } from "../client";
@@ -10,6 +10,7 @@ import { Thread } from "../thread/Thread";
 import { useNotices } from "../ui/Notices";
 import { useOpened, useTopic, useWorld } from "./context";
 import { Empty } from "./Empty";
+import { Left } from "./Left";
 import { go, sessionOf } from "./route";
 import { choiceName, read, write } from "./store";
 
@@ -62,10 +63,12 @@ export function TalkPage({ sessionId }: { sessionId: string | null }) {
     if (last) setEditing(last.run_id);
   };
 
-  if (opened?.status === "missing") {
+  if (sessionId && opened?.status === "missing") {
     return (
       <main className="talk">
-        <Problem title={t("session.gone")} text={t("session.gone.text")} />
+        <Problem title={t("session.gone")} text={t("session.gone.text")}>
+          <Left key={sessionId} sessionId={sessionId} />
+        </Problem>
       </main>
     );
   }
@@ -124,7 +127,7 @@ function Skeleton() {
   );
 }
 
-function Problem({ title, text, onRetry }: { title: string; text: string; onRetry?: () => void }) {
+function Problem({ title, text, onRetry, children }: { title: string; text: string; onRetry?: () => void; children?: ReactNode }) {
   const { t } = useWords();
   return (
     <div className="empty">
@@ -141,6 +144,7 @@ function Problem({ title, text, onRetry }: { title: string; text: string; onRetr
           </button>
         )}
       </div>
+      {children}
     </div>
   );
 }

@@ -38,6 +38,7 @@ export const en = {
   "session.delete_sure": "“{title}” and all that was said in it will be gone for everybody. This cannot be undone.",
   "session.gone": "This chat is not here",
   "session.gone.text": "It was deleted, or you do not take part in it.",
+  "session.gone.left": "You had written this here, and it was not sent:",
   "filter.label": "Show: {name}",
   "filter.all": "All",
   "filter.active": "Answering",

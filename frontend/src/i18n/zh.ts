@@ -40,6 +40,7 @@ export const zh: Catalogue = {
   "session.delete_sure": "“{title}”及其全部内容将对所有人删除，且无法恢复。",
   "session.gone": "找不到这个会话",
   "session.gone.text": "它已被删除，或者你不是成员。",
+  "session.gone.left": "你在这里写的以下内容没有发送：",
   "filter.label": "显示：{name}",
   "filter.all": "全部",
   "filter.active": "回答中",
