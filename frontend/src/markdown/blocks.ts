@@ -3,7 +3,8 @@
  * React knows that there is nothing to draw.
  */
 
-import { Lexer, type Token, type Tokens, type TokensList } from "marked";
+import type { Token, Tokens, TokensList } from "marked";
+import { asWritten, PatientLexer } from "./patience";
 
 export interface Block {
   readonly raw: string;
@@ -65,7 +66,7 @@ export class Blocks {
     for (const [marks] of part.matchAll(MARKS)) if (marks.replace(/[ \t\d]/g, "").length > DEEPEST / 2) return null;
     let tokens: TokensList;
     try {
-      tokens = new Lexer({ gfm: true, breaks: this.breaks }).lex(part);
+      tokens = new PatientLexer({ gfm: true, breaks: this.breaks }).lex(part);
     } catch {
       return null; // signs for stress nest as well, and no count beforehand tells which of them will pair
     }
@@ -74,14 +75,10 @@ export class Blocks {
 
   /** A text as it was written: in place of Markdown, one block of plain lines. */
   private asItIs(text: string): readonly Block[] {
-    const lines: Token[] = text.split("\n").flatMap((line) => [
-      { type: "br", raw: "\n" },
-      { type: "escape", raw: line, text: line },
-    ]);
     this.text = text;
     this.links = ""; // so that all of a longer text is looked at again
     this.starts = [0];
-    this.blocks = [{ raw: text, token: { type: "paragraph", raw: text, text, tokens: lines.slice(1) } }];
+    this.blocks = [{ raw: text, token: { type: "paragraph", raw: text, text, tokens: asWritten(text) } }];
     return this.blocks;
   }
 }
