@@ -57,6 +57,43 @@ def test_axe_finds_nothing_on_the_pages_around_it(visit: Visit, server: Server, 
         assert breaches(ada.page) == [], path
 
 
+# -- in both directions ------------------------------------------------------------------------------------------------
+
+
+def test_code_goes_one_way_in_a_message_that_goes_the_other(visit: Visit) -> None:
+    ada = visit("ada")
+    ada.new_chat().say("שלום, הרץ את זה:\n\n`-x = $y;`\n\n```bash\n$HOME/bin/run --all !\n```\n\nIn English.")
+    bubble = ada.page.locator(".asked .prose").first
+    expect(bubble.locator("pre")).to_be_visible()
+    told = bubble.evaluate(
+        """(text) => [text, ...text.querySelectorAll("pre, code")].map((one) => getComputedStyle(one).direction)"""
+    )
+    assert told == ["rtl", "ltr", "ltr", "ltr"]
+    first, last = (bubble.locator("> p").nth(at) for at in (0, -1))
+    sides = [one.evaluate(STANDS) for one in (first, last)]
+    assert sides == ["right", "left"], "each paragraph stands where its own words begin"
+
+
+# On which side of its paragraph a line of words stands.
+STANDS = """(paragraph) => {
+  const words = document.createRange();
+  words.selectNodeContents(paragraph);
+  const [line] = words.getClientRects(), all = paragraph.getBoundingClientRect();
+  return Math.abs(line.left - all.left) < 2 ? "left" : "right";
+}"""
+
+
+def test_the_host_behind_a_link_is_shown_as_it_is(visit: Visit) -> None:
+    ada = visit("ada")
+    ada.new_chat().say("[\u202enI ngiS](https://moc.elgoog.evil.io/) and some more, so that both have room")
+    link = ada.page.locator(".asked .prose a").first
+    expect(link).to_have_text("nI ngiS (moc.elgoog.evil.io)")
+    words, host = (link.locator("bdi").nth(at).bounding_box() for at in (0, 1))
+    assert words is not None
+    assert host is not None
+    assert words["x"] < host["x"]
+
+
 # -- in Chinese --------------------------------------------------------------------------------------------------------
 
 # What is the same in every language: names, keys, and what people and models have said.

@@ -1,6 +1,7 @@
 /** The page's words. A catalogue a language; a missing word is an error of the compiler. */
 
 import { createContext, useContext } from "react";
+import { straight } from "../ui/turning";
 import { en } from "./en";
 import { zh } from "./zh";
 
@@ -20,7 +21,7 @@ export type Say = (key: Key, values?: Values) => string;
 export function say(catalogue: Catalogue, key: Key, values: Values = {}): string {
   const [one = "", many] = catalogue[key].split("|");
   const text = many === undefined || values["count"] === 1 ? one : many;
-  return text.replace(/\{(\w+)\}/g, (whole, name: string) => String(values[name] ?? whole));
+  return text.replace(/\{(\w+)\}/g, (whole, name: string) => straight(String(values[name] ?? whole)));
 }
 
 export interface Words {

@@ -4,6 +4,7 @@
  */
 
 import type { Token, Tokens, TokensList } from "marked";
+import { straight } from "../ui/turning";
 import { asWritten, PatientLexer } from "./patience";
 
 export interface Block {
@@ -31,7 +32,8 @@ export class Blocks {
 
   /** The blocks of a text, which usually begins with the one that was given before. */
   of(given: string): readonly Block[] {
-    const text = given.includes("\r") ? given.replace(/\r\n?/g, "\n") : given; // as the lexer counts
+    const straightened = straight(given);
+    const text = straightened.includes("\r") ? straightened.replace(/\r\n?/g, "\n") : straightened; // as the lexer counts
     if (text === this.text) return this.blocks;
     const grown = text.startsWith(this.text) && this.links === "{}";
     let keep = grown ? Math.max(this.blocks.length - 2, 0) : 0;

@@ -122,8 +122,11 @@ function link(token: Tokens.Link, key: number): ReactNode {
   const told = tells(token.text, safe.to);
   return (
     <a key={key} href={safe.href} target="_blank" rel="noopener noreferrer nofollow" title={safe.href}>
-      <InLink.Provider value>{words}</InLink.Provider>
-      {told ? null : <span className="leads-to"> ({safe.to})</span>}
+      {/* Each in its own direction: what the words are written with must not move the host. */}
+      <bdi>
+        <InLink.Provider value>{words}</InLink.Provider>
+      </bdi>
+      {told ? null : <bdi className="leads-to"> ({safe.to})</bdi>}
     </a>
   );
 }

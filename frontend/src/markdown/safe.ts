@@ -1,5 +1,7 @@
 /** Which addresses of a text may become links, and what its entities mean. */
 
+import { straight, turns } from "../ui/turning";
+
 const LINKS = new Set(["http:", "https:", "mailto:"]);
 
 export interface Link {
@@ -31,7 +33,8 @@ export function safePicture(raw: string): string | null {
 
 function decodeURIComponentSafely(text: string): string {
   try {
-    return decodeURIComponent(text);
+    const decoded = decodeURIComponent(text);
+    return turns(decoded) ? text : decoded;
   } catch {
     return text;
   }
@@ -46,13 +49,17 @@ const NAMED: Record<string, string> = {
   Tab: "\t", NewLine: "\n", lpar: "(", rpar: ")", sol: "/", num: "#", lowbar: "_", ast: "*", check: "✓", cross: "✗",
 };
 
-/** Markdown's `&amp;` is `&`. The text is shown by React, which writes no HTML: nothing decoded here can be a tag. */
+/**
+ * Markdown's `&amp;` is `&`; a sign that would turn the order of the text is left out. The text is shown by React, which
+ * writes no HTML: nothing decoded here can be a tag.
+ */
 export function decodeEntities(text: string): string {
-  if (!text.includes("&")) return text;
-  return text.replace(/&(?:#(\d{1,7})|#[xX]([0-9a-fA-F]{1,6})|(\w{1,31}));/g, (whole, decimal, hex, name) => {
+  if (!text.includes("&")) return straight(text); // the lexer has decoded some already
+  const decoded = text.replace(/&(?:#(\d{1,7})|#[xX]([0-9a-fA-F]{1,6})|(\w{1,31}));/g, (whole, decimal, hex, name) => {
     if (name) return NAMED[name as string] ?? whole;
     const point = decimal ? parseInt(decimal as string, 10) : parseInt(hex as string, 16);
     const odd = point === 0 || point > 0x10ffff || (point >= 0xd800 && point <= 0xdfff);
     return odd ? "\ufffd" : String.fromCodePoint(point);
   });
+  return straight(decoded);
 }

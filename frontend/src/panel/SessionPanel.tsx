@@ -9,6 +9,7 @@ import { Avatar } from "../ui/Avatar";
 import { money, number } from "../ui/format";
 import { Icon } from "../ui/Icon";
 import { useNotices } from "../ui/Notices";
+import { straight } from "../ui/turning";
 import { asJson, asMarkdown, fileName, save } from "./export";
 
 export function SessionPanel({ opened, session }: { opened: Opened; session: Session }) {
@@ -82,7 +83,7 @@ export function SessionPanel({ opened, session }: { opened: Opened; session: Ses
         {members.map((member) => (
           <li key={member.user_id}>
             <Avatar author={{ name: member.username, title: member.name, avatar: "", color: "" }} small />
-            <span>{member.name || member.username}</span>
+            <span>{straight(member.name || member.username)}</span>
             <small>{t(`role.${member.role}` as "role.owner")}</small>
           </li>
         ))}

@@ -9,6 +9,7 @@ import { Dialog } from "../ui/Dialog";
 import { Icon } from "../ui/Icon";
 import { type Choice, Menu } from "../ui/Menu";
 import { useNotices } from "../ui/Notices";
+import { straight } from "../ui/turning";
 
 interface Props {
   session: Session;
@@ -23,7 +24,7 @@ export const SessionRow = memo(function SessionRow({ session, current, onOpen }:
   const [renaming, setRenaming] = useState(false);
   const [deleting, setDeleting] = useState(false);
   const { session_id: id, status } = session;
-  const title = session.title || t("session.untitled");
+  const title = straight(session.title) || t("session.untitled");
   const closed = status === "closed";
 
   const open = (event: MouseEvent) => {

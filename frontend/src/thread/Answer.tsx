@@ -8,6 +8,7 @@ import { Markdown } from "../markdown/Markdown";
 import { Avatar, colours } from "../ui/Avatar";
 import { clock } from "../ui/format";
 import { Icon } from "../ui/Icon";
+import { straight } from "../ui/turning";
 import type { Item } from "./items";
 
 interface Props {
@@ -49,7 +50,7 @@ export function Face({ author, at }: { author: Author; at?: string | undefined }
   return (
     <header className="face" style={colours(who)}>
       <Avatar author={who} />
-      <strong>{author.title || agent?.title || author.name}</strong>
+      <strong>{straight(author.title || agent?.title || author.name)}</strong>
       {at ? <time dateTime={at}>{clock(at, tag)}</time> : null}
     </header>
   );

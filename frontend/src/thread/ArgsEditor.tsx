@@ -3,6 +3,7 @@
 import { useId } from "react";
 import type { Json, JsonObject } from "../client";
 import { useWords } from "../i18n";
+import { inSight, turns } from "../ui/turning";
 import type { Given } from "./given";
 
 interface Props {
@@ -14,12 +15,14 @@ interface Props {
 }
 
 type Plain = string | number | boolean;
-const isPlain = (value: Json | undefined): value is Plain => ["string", "number", "boolean"].includes(typeof value);
+/** A text that turns its own order is none to be looked at as it is: as JSON, that is seen. */
+const isPlain = (value: Json | undefined): value is Plain =>
+  typeof value === "string" ? !turns(value) : ["number", "boolean"].includes(typeof value);
 
 export function ArgsEditor(props: Props) {
   const { args } = props;
   if (!Object.keys(args).length && !Object.keys(propertiesOf(props.schema)).length) return null;
-  return Object.values(args).every(isPlain) ? <Fields {...props} /> : <AsJson {...props} />;
+  return Object.entries(args).every(([name, value]) => !turns(name) && isPlain(value)) ? <Fields {...props} /> : <AsJson {...props} />;
 }
 
 /** The arguments as they were changed; null while what is typed cannot be read. */
@@ -75,7 +78,7 @@ function Fields({ args, schema, disabled, given, onGive }: Props) {
 function AsJson({ args, disabled, given, onGive }: Props) {
   const { t } = useWords();
   const id = useId();
-  const text = given.json ?? JSON.stringify(args, null, 2);
+  const text = given.json ?? inSight(JSON.stringify(args, null, 2));
   const broken = changedArgs(args, given) === null;
   return (
     <div className="args">

@@ -9,12 +9,13 @@ import { CopyButton } from "../ui/CopyButton";
 import { clock } from "../ui/format";
 import { Icon } from "../ui/Icon";
 import { useProblemText } from "../ui/problems";
+import { straight } from "../ui/turning";
 
 export const Asked = memo(function Asked({ message }: { message: Message }) {
   const { boot } = useWorld();
   const { t, tag } = useWords();
   const mine = message.key !== null || message.author.name === boot.user?.username;
-  const name = message.author.title || message.author.name;
+  const name = straight(message.author.title || message.author.name);
   return (
     <article className={mine ? "asked mine" : "asked"} data-message-id={message.message_id} aria-label={t("said", { name: mine ? t("you") : name })}>
       <header>

@@ -9,6 +9,7 @@ import { countdown } from "../ui/format";
 import { Icon } from "../ui/Icon";
 import { useNotices } from "../ui/Notices";
 import { promptText } from "../ui/problems";
+import { straight } from "../ui/turning";
 import { ArgsEditor, changedArgs } from "./ArgsEditor";
 import { type Given, useGiven } from "./given";
 
@@ -95,7 +96,7 @@ function Approval({ interrupt, busy, given, give, answer }: PartProps) {
           {access ? <small>{t(access === "write" ? "access.write" : "access.read")}</small> : null}
         </p>
       ) : null}
-      {description ? <p className="hint">{description}</p> : null}
+      {description ? <p className="hint">{straight(description)}</p> : null}
       <ArgsEditor args={asked} schema={asObject(interrupt.payload["args_schema"])} disabled={busy} given={given} onGive={give} />
       {refusing ? (
         <form onSubmit={refuse} className="refusal">
@@ -137,7 +138,7 @@ function Choices({ interrupt, busy, answer }: PartProps) {
     <div className="buttons stacked">
       {choices.map((choice) => (
         <button key={choice.value} type="button" disabled={busy} onClick={() => void answer({ choice: choice.value })}>
-          {choice.label}
+          {straight(choice.label)}
         </button>
       ))}
     </div>

@@ -8,6 +8,7 @@ import type { Key } from "../i18n";
 import { CopyButton } from "../ui/CopyButton";
 import { seconds } from "../ui/format";
 import { Icon } from "../ui/Icon";
+import { inSight } from "../ui/turning";
 import { Face } from "./Answer";
 import type { Item } from "./items";
 
@@ -16,7 +17,7 @@ const STATUSES = ["waiting", "held", "called", "returned", "failed", "refused", 
 
 export function jsonText(value: Json | undefined): string {
   if (value === undefined || value === null) return "";
-  return typeof value === "string" ? value : JSON.stringify(value, null, 2);
+  return inSight(typeof value === "string" ? value : JSON.stringify(value, null, 2));
 }
 
 /** The arguments in one line, to recognise the call by. */
@@ -25,6 +26,7 @@ function gist(args: Json): string {
   return Object.values(args)
     .filter((value) => value !== null)
     .map((value) => (typeof value === "string" ? value : JSON.stringify(value)))
+    .map(inSight)
     .join(" · ")
     .slice(0, 120);
 }
@@ -39,7 +41,7 @@ export const Tool = memo(function Tool({ item }: { item: Extract<Item, { kind: "
   const status: Key = STATUSES.includes(call.status) ? (`tool.${call.status}` as Key) : "tool.unknown";
   const args = jsonText(call.args);
   const problem = jsonText(call.error as Json);
-  const result = message.content || jsonText(call.result);
+  const result = inSight(message.content) || jsonText(call.result);
   const agent = agents.find((one) => one.name === message.author.name);
   const author: Author = { ...message.author, title: message.author.title || agent?.title || "" };
   return (

@@ -5,7 +5,7 @@ import { Drawn } from "./draw";
 
 /** Every element and attribute that a text may become. Anything else on the page is a hole. */
 const ELEMENTS = new Set(
-  "div p span a strong em del code pre br hr h3 blockquote ul ol li table thead tbody tr th td figure figcaption button svg path small input img".split(" "),
+  "div p span a bdi strong em del code pre br hr h3 blockquote ul ol li table thead tbody tr th td figure figcaption button svg path small input img".split(" "),
 );
 const ATTRIBUTES = new Set(
   ("class dir href target rel title start type checked disabled readonly aria-label aria-hidden tabindex role scope data-side " +
@@ -25,11 +25,12 @@ function harmless(drawn: Drawn): void {
       if (!["href", "title"].includes(name)) expect(value, `${name} of ${element.outerHTML}`).not.toMatch(OUTSIDE);
     }
   }
+  expect(drawn.element.textContent, "nothing turns the order of what is read").not.toMatch(/[\u202a-\u202e\u2066-\u2069]/);
   for (const link of drawn.all("a")) {
     expect(link.getAttribute("rel")).toBe("noopener noreferrer nofollow");
     expect(link.getAttribute("target")).toBe("_blank");
     const { protocol, host, pathname } = new URL(link.getAttribute("href")!);
-    expect(link.textContent!.toLowerCase(), "the reader sees where it leads").toContain(protocol === "mailto:" ? decodeURIComponent(pathname).toLowerCase() : host);
+    expect(link.textContent!.toLowerCase(), "the reader sees where it leads").toContain(protocol === "mailto:" ? pathname.toLowerCase() : host);
   }
 }
 
@@ -68,6 +69,10 @@ const HOSTILE: Record<string, string> = {
   "HTML in a list in a quote": "> - <b onclick=alert(1)>x</b>\n>   ![y](https://evil.example/z)",
   "an id that shadows the page's": '<a id="boot" name="app">x</a> <div id="app">y</div>',
   "entities that spell a tag": "&lt;img src=x onerror=alert(1)&gt; &#60;script&#62;alert(1)&#60;/script&#62;",
+  "words that turn the host around": "[\u202enI ngiS](https://moc.elgoog.evil.example/)",
+  "words that turn the host around, with an entity": "[&#x202E;nI ngiS](https://moc.elgoog.evil.example/) \\&#8238;`&#x202e;x`",
+  "an address to write to that turns itself around": "[write](mailto:a%E2%80%AEmoc.elpmaxe@evil.example)",
+  "a line that turns all of it around": "\u202e\u2067[x](https://moc.elgoog.evil.example/)\u2069 ![\u202ey](https://evil.example/p.png)\n\n```\n\u202e;x\n```",
   "a nest that is very deep": `${">".repeat(60)} ${"[".repeat(60)}x${"](https://evil.example)".repeat(60)}`,
 };
 

@@ -60,6 +60,18 @@ describe("an approval", () => {
     expect(answers()).toEqual([{ approved: true, args: { items: [3] } }]);
   });
 
+  it("shows the signs that turn a text around, and approves the text as it was asked", async () => {
+    const turned = approval({ to: "x\u202emoc.knab" });
+    await stage.draw(<Question interrupt={turned} />);
+    expect(stage.find<HTMLTextAreaElement>("textarea").value).toContain('"x\\u202emoc.knab"');
+    await stage.click("Approve");
+    await stage.type("textarea.json", '{"to": "y\\u202emoc.knab"}');
+    await stage.click("Approve with changes");
+    expect(answers()).toEqual([{ approved: true }, { approved: true, args: { to: "y\u202emoc.knab" } }]);
+    await stage.draw(<Question interrupt={approval({ "\u202enwod": 1 })} />);
+    expect(stage.element.textContent).not.toContain("\u202e");
+  });
+
   it("is refused with a reason, or without", async () => {
     await stage.draw(<Question interrupt={approval({})} />);
     await stage.click("Refuse…");
