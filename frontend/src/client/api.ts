@@ -1,6 +1,7 @@
 /** The HTTP half of the wire. Signed in by the browser's cookie, or by a token that `token` gives. */
 
 import { Offline, Refused } from "./errors";
+import { parse, stringify } from "./exact";
 import type { Agent, Answer, Id, Interrupt, JsonObject, Message, OnBusy, Page, Run, Session, Snapshot } from "./wire";
 
 export interface ApiOptions {
@@ -68,7 +69,7 @@ export class Api {
     else if (method !== "GET" && this.options.csrf) headers["X-CSRFToken"] = this.options.csrf();
     const request: RequestInit = { method, headers, signal: AbortSignal.timeout(PATIENCE_MS) };
     request.credentials = this.options.token ? "omit" : "same-origin";
-    if (body !== undefined) request.body = JSON.stringify(body);
+    if (body !== undefined) request.body = stringify(body);
     let response: Response;
     let text: string;
     try {
@@ -79,7 +80,7 @@ export class Api {
     }
     let data: unknown = null;
     try {
-      data = text ? JSON.parse(text) : null;
+      data = text ? parse(text) : null;
     } catch {
       if (response.ok) throw new Refused({ code: "internal", message: "The answer is not JSON.", temporary: true });
     }

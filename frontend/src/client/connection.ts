@@ -5,6 +5,7 @@
 
 import { delayS } from "./backoff";
 import { Offline, Refused } from "./errors";
+import { parse, stringify } from "./exact";
 import type { ErrorData, Frame, User } from "./wire";
 
 export type Status = "connecting" | "online" | "offline" | "signed_out" | "refused" | "stopped";
@@ -122,7 +123,7 @@ export class Connection {
         this.giveUp(socket); // the next one begins again with all that has to be asked
       }, (this.options.answerS ?? 20) * 1000);
       this.asked.set(ref, { resolve: resolve as Asked["resolve"], reject, timer });
-      socket.send(JSON.stringify({ type, ref, data }));
+      socket.send(stringify({ type, ref, data }));
     });
   }
 
@@ -152,7 +153,7 @@ export class Connection {
     socket.onopen = null;
     socket.onerror = null;
     socket.onmessage = (event) => {
-      if (socket === this.socket && typeof event.data === "string") this.take(JSON.parse(event.data) as Frame);
+      if (socket === this.socket && typeof event.data === "string") this.take(parse(event.data) as Frame);
     };
     socket.onclose = (event) => {
       if (socket === this.socket) void this.lost(event.code);

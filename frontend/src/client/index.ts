@@ -5,6 +5,7 @@ export { delayS } from "./backoff";
 export { Chat, type ChatOptions } from "./client";
 export { CLOSED, Connection, type ConnectionState, type SocketLike, type Status } from "./connection";
 export { Offline, Refused } from "./errors";
+export { Exact, parse, stringify, toNumber } from "./exact";
 export { type Broken, type Change, type Draft, Talk } from "./fold";
 export { Inbox } from "./inbox";
 export { type Keeper, Outbox, storageKeeper, type Unsent } from "./outbox";

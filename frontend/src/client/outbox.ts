@@ -2,6 +2,7 @@
 
 import { delayS } from "./backoff";
 import { Offline, Refused } from "./errors";
+import { parse, stringify } from "./exact";
 import { newKey } from "./text";
 import type { Id, SendOptions } from "./wire";
 
@@ -193,7 +194,7 @@ export function storageKeeper(storage: Storage, prefix: string): Keeper {
         const name = storage.key(index);
         if (!name?.startsWith(prefix)) continue;
         try {
-          found.push({ ...(JSON.parse(storage.getItem(name) ?? "") as Unsent), sent: false });
+          found.push({ ...(parse(storage.getItem(name) ?? "") as Unsent), sent: false });
         } catch {
           storage.removeItem(name);
         }
@@ -202,7 +203,7 @@ export function storageKeeper(storage: Storage, prefix: string): Keeper {
     },
     put(item) {
       try {
-        storage.setItem(prefix + item.key, JSON.stringify(item));
+        storage.setItem(prefix + item.key, stringify(item));
       } catch {
         // A full or forbidden storage: it is sent all the same, only a closed page would forget it.
       }

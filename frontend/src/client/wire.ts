@@ -1,8 +1,10 @@
 /** The shapes of the wire, as docs/protocol.md tells them. Keys and types that are not known here are let through. */
 
+import type { Exact } from "./exact";
+
 export type Id = string;
 export type Time = string;
-export type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
+export type Json = null | boolean | number | Exact | string | Json[] | { [key: string]: Json };
 export type JsonObject = { [key: string]: Json };
 
 export interface User {

@@ -1,6 +1,6 @@
 /** A session as a file. */
 
-import type { Message, Session } from "../client";
+import { type Message, type Session, stringify } from "../client";
 
 export function asMarkdown(session: Session, messages: readonly Message[], tag: string): string {
   const time = new Intl.DateTimeFormat(tag, { dateStyle: "medium", timeStyle: "short" });
@@ -10,7 +10,7 @@ export function asMarkdown(session: Session, messages: readonly Message[], tag: 
     const who = message.author.title || message.author.name || message.role;
     parts.push(`## ${who} · ${time.format(new Date(message.created_at))}\n`);
     const call = message.data.tool_call;
-    if (call) parts.push(fenced(JSON.stringify({ tool: call.tool, args: call.args, status: call.status }, null, 2), "json"));
+    if (call) parts.push(fenced(stringify({ tool: call.tool, args: call.args, status: call.status }, 2), "json"));
     if (message.content) parts.push(call ? fenced(message.content) : `${message.content.trim()}\n`);
   }
   return parts.join("\n");
@@ -24,7 +24,7 @@ function fenced(text: string, language = ""): string {
 }
 
 export function asJson(session: Session, messages: readonly Message[]): string {
-  return `${JSON.stringify({ session, messages }, null, 2)}\n`;
+  return `${stringify({ session, messages }, 2)}\n`;
 }
 
 export function fileName(session: Session, ending: string): string {

@@ -1,7 +1,7 @@
 /** The arguments of a call, to be looked at and changed: a field each where they are plain, else as JSON. */
 
 import { useId } from "react";
-import type { Json, JsonObject } from "../client";
+import { Exact, type Json, type JsonObject, parse, stringify, toNumber } from "../client";
 import { useWords } from "../i18n";
 import { inSight, turns } from "../ui/turning";
 import type { Given } from "./given";
@@ -14,10 +14,10 @@ interface Props {
   onGive: (change: Given) => void;
 }
 
-type Plain = string | number | boolean;
+type Plain = string | number | Exact | boolean;
 /** A text that turns its own order is none to be looked at as it is: as JSON, that is seen. */
 const isPlain = (value: Json | undefined): value is Plain =>
-  typeof value === "string" ? !turns(value) : ["number", "boolean"].includes(typeof value);
+  typeof value === "string" ? !turns(value) : value instanceof Exact || ["number", "boolean"].includes(typeof value);
 
 export function ArgsEditor(props: Props) {
   const { args } = props;
@@ -56,8 +56,8 @@ function Fields({ args, schema, disabled, given, onGive }: Props) {
             </label>
             {typeof value === "boolean" ? (
               <input id={fieldId} aria-describedby={hint ? `${fieldId}-hint` : undefined} type="checkbox" checked={value} disabled={disabled} onChange={(event) => set(name, event.target.checked)} />
-            ) : typeof value === "number" ? (
-              <input id={fieldId} aria-describedby={hint ? `${fieldId}-hint` : undefined} type="number" step="any" value={Number.isNaN(value) ? "" : value} disabled={disabled} onChange={(event) => set(name, event.target.valueAsNumber)} />
+            ) : typeof value === "number" || value instanceof Exact ? (
+              <input id={fieldId} aria-describedby={hint ? `${fieldId}-hint` : undefined} type="number" step="any" value={value instanceof Exact ? value.source : Number.isNaN(value) ? "" : value} disabled={disabled} onChange={(event) => set(name, toNumber(event.target.value))} />
             ) : options.length ? (
               <select id={fieldId} aria-describedby={hint ? `${fieldId}-hint` : undefined} value={String(value)} disabled={disabled} onChange={(event) => set(name, event.target.value)}>
                 {options.map((option) => (
@@ -78,7 +78,7 @@ function Fields({ args, schema, disabled, given, onGive }: Props) {
 function AsJson({ args, disabled, given, onGive }: Props) {
   const { t } = useWords();
   const id = useId();
-  const text = given.json ?? inSight(JSON.stringify(args, null, 2));
+  const text = given.json ?? inSight(stringify(args, 2));
   const broken = changedArgs(args, given) === null;
   return (
     <div className="args">
@@ -105,8 +105,8 @@ function AsJson({ args, disabled, given, onGive }: Props) {
 
 export function parseObject(text: string): JsonObject | null {
   try {
-    const value = JSON.parse(text) as Json;
-    return typeof value === "object" && value !== null && !Array.isArray(value) ? value : null;
+    const value = parse(text) as Json;
+    return typeof value === "object" && value !== null && !Array.isArray(value) && !(value instanceof Exact) ? value : null;
   } catch {
     return null;
   }

@@ -2,7 +2,7 @@
 
 import { type FormEvent, useId, useState } from "react";
 import { useNow, useTopic, useWorld } from "../app/context";
-import type { Answer, Interrupt, JsonObject } from "../client";
+import { type Answer, type Interrupt, type JsonObject, stringify } from "../client";
 import { useWords } from "../i18n";
 import { Markdown } from "../markdown/Markdown";
 import { countdown } from "../ui/format";
@@ -82,7 +82,7 @@ function Approval({ interrupt, busy, given, give, answer }: PartProps) {
   const args = changedArgs(asked, given);
   const { refusing = false, reason = "" } = given;
   const id = useId();
-  const changed = args !== null && JSON.stringify(args) !== JSON.stringify(asked);
+  const changed = args !== null && stringify(args) !== stringify(asked);
   const refuse = (event: FormEvent) => {
     event.preventDefault();
     void answer({ approved: false, ...(reason.trim() && { reason: reason.trim() }) });

@@ -2,7 +2,7 @@
 
 import { memo } from "react";
 import { useAgents } from "../app/context";
-import type { Author, Json, ToolStatus } from "../client";
+import { type Author, type Json, stringify, type ToolStatus } from "../client";
 import { useWords } from "../i18n";
 import type { Key } from "../i18n";
 import { CopyButton } from "../ui/CopyButton";
@@ -17,7 +17,7 @@ const STATUSES = ["waiting", "held", "called", "returned", "failed", "refused", 
 
 export function jsonText(value: Json | undefined): string {
   if (value === undefined || value === null) return "";
-  return inSight(typeof value === "string" ? value : JSON.stringify(value, null, 2));
+  return inSight(typeof value === "string" ? value : stringify(value, 2));
 }
 
 /** The arguments in one line, to recognise the call by. */
@@ -25,7 +25,7 @@ function gist(args: Json): string {
   if (args === null || typeof args !== "object") return jsonText(args);
   return Object.values(args)
     .filter((value) => value !== null)
-    .map((value) => (typeof value === "string" ? value : JSON.stringify(value)))
+    .map((value) => (typeof value === "string" ? value : stringify(value)))
     .map(inSight)
     .join(" · ")
     .slice(0, 120);

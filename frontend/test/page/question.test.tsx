@@ -1,6 +1,7 @@
 // @vitest-environment jsdom
+import { act } from "react";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import type { Interrupt } from "../../src/client";
+import { type Interrupt, parse } from "../../src/client";
 import { parseObject } from "../../src/thread/ArgsEditor";
 import { Question } from "../../src/thread/Question";
 import { Stage } from "./draw";
@@ -70,6 +71,29 @@ describe("an approval", () => {
     expect(answers()).toEqual([{ approved: true }, { approved: true, args: { to: "y\u202emoc.knab" } }]);
     await stage.draw(<Question interrupt={approval({ "\u202enwod": 1 })} />);
     expect(stage.element.textContent).not.toContain("\u202e");
+  });
+
+  it("shows and sends an integer of any length as it was asked, whatever else was changed", async () => {
+    const frame = { type: "interrupt.opened", session_id: "s", run_id: "r", seq: null, at: null, data: approval({ id: 1, why: "spam", more: 2 }) };
+    const text = JSON.stringify(frame).replace('"id":1', '"id":1234567890123456789').replace('"more":2', '"more":-99999999999999999999');
+    await act(async () => stage.server.socket.onmessage?.({ data: text }));
+    await stage.draw(<Question interrupt={stage.chat.inbox.rows[0]!} />);
+    expect([...stage.element.querySelectorAll("input")].map((one) => one.value)).toEqual(["1234567890123456789", "-99999999999999999999"]);
+    expect(stage.button("Approve").disabled).toBe(false);
+    const sent = vi.spyOn(stage.server.socket, "send");
+    await stage.type("textarea", "spam, twice");
+    await stage.type("input", "1234567890123456780");
+    await stage.click("Approve with changes");
+    expect(sent.mock.calls[0]![0]).toContain('"args":{"id":1234567890123456780,"why":"spam, twice","more":-99999999999999999999}');
+  });
+
+  it("shows and takes an integer of any length in JSON, too", async () => {
+    await stage.draw(<Question interrupt={approval(parse('{"ids": [1234567890123456789]}') as object)} />);
+    expect(stage.find<HTMLTextAreaElement>("textarea").value).toContain("1234567890123456789");
+    const sent = vi.spyOn(stage.server.socket, "send");
+    await stage.type("textarea", '{"ids": [1234567890123456788]}');
+    await stage.click("Approve with changes");
+    expect(sent.mock.calls[0]![0]).toContain('"args":{"ids":[1234567890123456788]}');
   });
 
   it("is refused with a reason, or without", async () => {
@@ -162,7 +186,6 @@ describe("a question", () => {
     vi.useFakeTimers();
     await stage.draw(<Question interrupt={asks({ expires_at: new Date(Date.now() + 65_000).toISOString() })} />);
     expect(stage.find("[role=timer]").textContent).toBe("1:05 left");
-    const { act } = await import("react");
     await act(async () => vi.advanceTimersByTime(66_000));
     expect(stage.find("[role=timer]").textContent).toBe("expired");
     vi.useRealTimers();
@@ -170,5 +193,5 @@ describe("a question", () => {
 });
 
 describe("JSON that is typed", () => {
-  it.each(["", "null", "[1]", '"x"', "{", "1"])("%j is no object", (text) => expect(parseObject(text)).toBeNull());
+  it.each(["", "null", "[1]", '"x"', "{", "1", "12345678901234567890"])("%j is no object", (text) => expect(parseObject(text)).toBeNull());
 });

@@ -1,0 +1,52 @@
+/**
+ * JSON with the integers that a number of JavaScript cannot hold. An id of 19 digits would be shown, approved and sent
+ * as another one.
+ */
+
+/** An integer as it is written. */
+export class Exact {
+  readonly source: string;
+
+  constructor(source: string) {
+    this.source = source;
+  }
+
+  toJSON(): string {
+    return MARK + this.source;
+  }
+}
+
+/** Stands before an integer where JSON has a text for it. Another one on each page: nobody can write it in a text. */
+const MARK = `exact ${Math.random()} `;
+const MARKED = new RegExp(`"${MARK.replace(".", "\\.")}(-?\\d+)"`, "g");
+const LONG = /\d{16}/;
+// A text, to be passed over, or a number.
+const PIECES = /"[^"\\]*(?:\\.[^"\\]*)*"|-?\d[\d.eE+-]*/g;
+
+export function parse(text: string): unknown {
+  if (!LONG.test(text)) return JSON.parse(text); // nearly every frame: what follows costs several times as much
+  let found = false;
+  const marked = text.replace(PIECES, (piece) => {
+    if (!isTooLong(piece)) return piece;
+    found = true;
+    return JSON.stringify(new Exact(piece));
+  });
+  if (!found) return JSON.parse(text);
+  return JSON.parse(marked, (_, value: unknown) =>
+    typeof value === "string" && value.startsWith(MARK) ? new Exact(value.slice(MARK.length)) : value,
+  );
+}
+
+export function stringify(value: unknown, space?: number): string {
+  return JSON.stringify(value, null, space).replace(MARKED, "$1");
+}
+
+/** A number as it is typed: NaN while it is none. */
+export function toNumber(typed: string): number | Exact {
+  const text = typed.trim().replace(/^(-?)0+(?=\d)/, "$1"); // JSON has no zeros there
+  return isTooLong(text) ? new Exact(text) : text ? Number(text) : NaN;
+}
+
+function isTooLong(text: string): boolean {
+  return /^-?[1-9]\d{15,}$/.test(text) && !Number.isSafeInteger(Number(text));
+}
