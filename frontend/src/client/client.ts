@@ -166,10 +166,15 @@ export class Chat {
     return this.connection.ask("message.update", { message_id: messageId, content });
   }
 
-  /** Over the socket where there is one, else over HTTP: a question must not wait for a socket. */
+  /** Over the socket where there is one and it takes so much, else over HTTP: a question must not wait for a socket. */
   async resolve(interruptId: Id, answer: Answer): Promise<void> {
-    if (this.connection.isReady) await this.connection.ask("interrupt.resolve", { interrupt_id: interruptId, answer });
-    else await this.api.resolve(interruptId, answer);
+    const overHttp = () => this.api.resolve(interruptId, answer);
+    const overSocket = () =>
+      this.connection.ask("interrupt.resolve", { interrupt_id: interruptId, answer }).catch((problem: unknown) => {
+        if (!(problem instanceof Refused) || problem.code !== "too_large") throw problem;
+        return overHttp();
+      });
+    await (this.connection.isReady ? overSocket() : overHttp());
     this.inbox.settled(interruptId);
   }
 

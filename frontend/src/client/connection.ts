@@ -50,6 +50,9 @@ const SETTLED_MS = 2000; // a socket that lived this long starts the delays over
 const OPENING_MS = 10_000;
 const SILENCE_MS = 10_000; // after a ping
 
+/** The server says so without a `ref`, as it does not read such a frame: whose it was, nobody could tell. */
+const TOO_LARGE: ErrorData = { code: "too_large", message: "This is too large for the connection.", temporary: false };
+
 interface Asked {
   resolve: (data: Record<string, unknown>) => void;
   reject: (problem: Error) => void;
@@ -116,6 +119,8 @@ export class Connection {
     const socket = this.socket;
     if (!socket || !this.ready) return Promise.reject(new Offline());
     const ref = String(++this.refs);
+    const text = stringify({ type, ref, data });
+    if (isLonger(text, this.limits["frame_max_bytes"])) return Promise.reject(new Refused(TOO_LARGE));
     return new Promise<Data>((resolve, reject) => {
       const timer = setTimeout(() => {
         this.asked.delete(ref);
@@ -123,7 +128,7 @@ export class Connection {
         this.giveUp(socket); // the next one begins again with all that has to be asked
       }, (this.options.answerS ?? 20) * 1000);
       this.asked.set(ref, { resolve: resolve as Asked["resolve"], reject, timer });
-      socket.send(stringify({ type, ref, data }));
+      socket.send(text);
     });
   }
 
@@ -252,4 +257,9 @@ export class Connection {
     this.state = { ...this.state, ...change };
     for (const listener of this.listeners) listener();
   }
+}
+
+function isLonger(text: string, bytes: unknown): boolean {
+  if (typeof bytes !== "number" || text.length * 3 <= bytes) return false; // no character of UTF-16 takes more
+  return new TextEncoder().encode(text).length > bytes;
 }

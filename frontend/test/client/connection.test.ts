@@ -179,6 +179,17 @@ describe("a connection", () => {
     await expect(lost).rejects.toBeInstanceOf(Offline);
   });
 
+  it("refuses a command at once that is larger than a frame may be: no answer would name it", async () => {
+    const connection = connect();
+    await soon();
+    server.socket.hello();
+    await expect(connection.ask("message.send", { content: "ü".repeat(70_000) })).rejects.toMatchObject({ code: "too_large", temporary: false });
+    expect(server.socket.commands).toEqual([]);
+    await connection.ask("message.send", { content: "u".repeat(70_000) });
+    expect(server.socket.commands.length).toBe(1);
+    connection.stop();
+  });
+
   it("leaves a socket that answers pings and not a command", async () => {
     server.answer = (command, socket) => (command.type === "ping" ? socket.ok(command) : undefined);
     const connection = connect();

@@ -41,7 +41,7 @@ export class FakeSocket implements SocketLike {
 
   hello(heartbeat_s = 20, username = "ada"): void {
     const user = { user_id: `id of ${username}`, username, name: username };
-    this.tell({ type: "connection.ready", data: { user, heartbeat_s, limits: {} } });
+    this.tell({ type: "connection.ready", data: { user, heartbeat_s, limits: { frame_max_bytes: 131_072 } } });
   }
 
   ok(command: Command, data: Record<string, unknown> = {}): void {

@@ -162,6 +162,26 @@ describe("one's own part in a session", () => {
   });
 });
 
+describe("an answer to a question", () => {
+  const large = { approved: true as const, args: { text: "ü".repeat(70_000) } }; // 140,000 bytes
+
+  it("goes over HTTP where it is larger than a frame may be, and the socket stays", async () => {
+    const chat = await opened();
+    await chat.resolve("i", large);
+    expect(server.requests.at(-1)).toMatchObject({ method: "POST", path: "http://chat/api/interrupts/i/resolve/", body: { answer: large } });
+    await chat.resolve("j", { approved: true });
+    expect(server.socket.heard("interrupt.resolve").map(({ data }) => data["interrupt_id"])).toEqual(["j"]);
+  });
+
+  it("is refused at once where it is too large for that as well", async () => {
+    const chat = await opened();
+    const error = { code: "too_large", message: "", temporary: false };
+    server.pages["POST /api/interrupts/i/resolve/"] = new Response(JSON.stringify({ error }), { status: 413 });
+    await expect(chat.resolve("i", large)).rejects.toMatchObject({ code: "too_large" });
+    expect(chat.connection.isReady).toBe(true);
+  });
+});
+
 describe("a stop", () => {
   it("shows at once, also without a connection", async () => {
     const chat = await opened();
