@@ -90,7 +90,7 @@ describe("a text that means harm", () => {
     const pieces = new Drawn();
     for (let end = 1; end <= text.length; end += 3) pieces.write(text.slice(0, end), false);
     expect(pieces.write(text, false).html).toBe(new Drawn(text).html);
-  });
+  }, 30_000);
 });
 
 describe("a picture from elsewhere", () => {
