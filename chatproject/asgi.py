@@ -1,5 +1,6 @@
 """The ASGI application: HTTP to Django, sockets to the consumer."""
 
+import gc
 import os
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "chatproject.settings")
@@ -28,3 +29,6 @@ servers.watch_shutdown()
 application = servers.aware(
     ProtocolTypeRouter({"http": traces.traced(http), "websocket": URLRouter(websocket_urlpatterns)})
 )
+# All that was loaded is there to stay: to look through it for garbage holds up every socket for a tenth of a second.
+gc.collect()
+gc.freeze()
