@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -100,6 +101,13 @@ def test_an_operator_refuses_answers_and_chooses(
     (asked,) = ask(talk, question)
     assert "Answered." in answer(olga, asked, **form)
     assert now(asked) == ("resolved", given)
+
+
+@pytest.mark.parametrize("question", [APPROVAL, QUESTION, CHOICE])
+def test_each_form_has_one_button_so_that_enter_presses_no_other(talk: Talk, olga: Browser, question: Question) -> None:
+    (asked,) = ask(talk, question)
+    forms = re.findall(r"<form[^>]*chat-answer.*?</form>", olga.get(f"{LIST}{asked.pk}/change/"), flags=re.S)
+    assert forms and all(len(re.findall(r"<button|<input[^>]*submit", form)) == 1 for form in forms)
 
 
 @pytest.mark.parametrize(

@@ -80,3 +80,21 @@ def test_a_question_outlives_a_reload_and_is_asked_in_chinese_too(visit: Visit) 
     expect(asked).to_have_count(0)
     expect(tool(eve, "cancel_order")).to_contain_text(words("zh")["tool.refused"])
     assert left(eve, row) == []
+
+
+def test_enter_in_the_reason_of_an_operator_refuses(visit: Visit) -> None:
+    eve = visit("eve").say("@support cancel order 1006")
+    expect(question(eve)).to_contain_text("1006")
+    [row] = eve.ask("GET", "/api/interrupts/?status=open")["results"]
+    operator = visit().page
+    operator.goto(f"{eve.origin}/admin/login/?next=/admin/chat/interrupt/{row['interrupt_id']}/change/")
+    operator.get_by_label("Username").fill("demo")
+    operator.get_by_label("Password").fill("demo")
+    operator.keyboard.press("Enter")
+    operator.get_by_label("Reason, where you refuse").fill("The customer called again")
+    operator.keyboard.press("Enter")
+    expect(operator.get_by_text("Answered.")).to_be_visible()
+    answered, *_ = eve.ask("GET", "/api/interrupts/?status=resolved")["results"]
+    assert answered["interrupt_id"] == row["interrupt_id"]
+    assert answered["answer"] == {"approved": False, "reason": "The customer called again"}
+    expect(tool(eve, "cancel_order")).to_contain_text("refused")
