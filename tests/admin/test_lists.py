@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 from uuid import uuid4
 
@@ -126,3 +127,51 @@ def test_searches_and_filters_ask_as_often(olga: Browser, monkeypatch: pytest.Mo
                 olga.get(f"/admin/chat/chatsession/{query}")
             asked[rows].append(len(statements))
     assert asked[3] == asked[60]
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        "chatsession/?summary__startswith=they",
+        "chatsession/?metadata__crm=acme",
+        "chatsession/?title__regex=(a%2B)%2B%24",
+        "chatsession/?status__regex=(.*)*x",
+        "chatsession/?agent__instructions__contains=secret",
+        "chatsession/?messages__content__contains=secret",
+        "run/?checkpoint__startswith=secret",
+        "run/?state__icontains=secret",
+        "run/?session__summary__contains=secret",
+        "toolcall/?args__pin__startswith=12",
+        "toolcall/?text__startswith=pin",
+        "message/?content__icontains=secret",
+        "interrupt/?answer__text__contains=secret",
+        "apikey/?digest__startswith=a",
+        "member/?user__password__startswith=pbkdf2",
+        "user/?password__startswith=pbkdf2",
+    ],
+)
+def test_a_list_is_asked_by_its_filters_and_nothing_else(olga: Browser, asked: str) -> None:
+    olga.get(f"/admin/chat/{asked}", 400)
+
+
+def test_every_list_that_a_page_links_to_shows_what_belongs_to_it(olga: Browser) -> None:
+    session, other = fill(2, sessions=2), fill(2)
+    runs = Run.objects.filter(session=session)
+    Run.objects.filter(session=other).update(worker=None)
+    linked: set[str] = set()
+    for row in (session, runs.filter(status="failed").get(), Worker.objects.get(runs__in=runs)):
+        page = olga.get(f"/admin/chat/{row._meta.model_name}/{row.pk}/change/")
+        linked |= set(re.findall(r'href="([^"]+/\?[^"]+__exact=[^"]+)"', page))
+    assert len(linked) == 7
+    for address in linked:
+        page = olga.get(address)
+        assert str(session.pk) in page and str(other.pk) not in page, address
+
+
+def test_every_filter_of_a_list_is_taken(olga: Browser) -> None:
+    fill(1)
+    for noun in LISTS:
+        names = set(re.findall(r'(?:name="|href="\?)(\w+(?:__exact|_from|_to))["=]', olga.get(f"/admin/{noun}/")))
+        for name in names:
+            assert olga.client.get(f"/admin/{noun}/?{name}=").status_code != 400, name
+        assert names or noun.split("/")[1] in {"worker", "tool", "group"}, noun
