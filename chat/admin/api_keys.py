@@ -7,6 +7,7 @@ from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 from unfold.contrib.filters.admin import AutocompleteSelectFilter
 
+from chat.actions.api_keys import SHOWN
 from chat.admin.base import Page, found_users
 from chat.admin.site import site
 from chat.models import ApiKey
@@ -27,7 +28,7 @@ class ApiKeys(Page):
 
     def search(self, request: HttpRequest, queryset: QuerySet[Any], words: str) -> QuerySet[Any]:
         # Of a whole key that somebody found on the road only its start is looked for.
-        return queryset.filter(start=words[:12]) | queryset.filter(user__in=found_users(words))
+        return queryset.filter(start__startswith=words[:SHOWN]) | queryset.filter(user__in=found_users(words))
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """A person makes a key over the API, and is the only one who ever sees it."""
