@@ -66,8 +66,8 @@ class Interrupt(models.Model):
             models.Index(fields=("status", "expires_at"), name="interrupts_by_status"),
         ]
 
-    def __str__(self) -> str:
-        return f"{self.reason} {self.status}: {self.prompt[:60]}"
+    def __str__(self) -> str:  # without the talk: logs say it, and pages of the admin that write no look down
+        return f"{self.reason} {self.status}"
 
     def as_resolved(self) -> protocol.ResolvedData:
         return {"interrupt_id": str(self.id), "run_id": str(self.run_id)}

@@ -88,8 +88,8 @@ class Message(models.Model):
             ),
         ]
 
-    def __str__(self) -> str:
-        return f"{self.role}: {self.content[:60]}"
+    def __str__(self) -> str:  # without the talk: logs say it, and pages of the admin that write no look down
+        return f"{self.seq} {self.role}"
 
     @property
     def is_part_of_the_talk(self) -> bool:

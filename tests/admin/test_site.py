@@ -15,8 +15,10 @@ from django.test import AsyncClient
 from rest_framework_simplejwt.tokens import AccessToken
 
 from chat import database, failpoints
+from chat.actions import attempts
+from chat.actions.questions import Question
 from chat.admin.site import THREADS
-from chat.models import AuditEntry, ChatSession, User
+from chat.models import AuditEntry, ChatSession, Interrupt, Message, User
 from tests.admin.conftest import Browser, looks
 from tests.chat.consumers.sockets import Socket
 from tests.inside import WAIT_S, Talk
@@ -67,6 +69,17 @@ def test_a_permission_to_see_sessions_is_none_to_read_their_talk(talk: Talk, sta
     assert "Metadata" not in page, "a client may have put anything there"
     page = staff("view_chatsession", "view_message", user=talk.ben).text(path)
     assert "They spoke of a secret." in page and "Metadata" in page and "A secret answer" in page
+
+
+def test_a_page_that_writes_no_entry_shows_no_talk(talk: Talk, olga: Browser) -> None:
+    run = talk.start("A secret question")
+    attempts.interrupt_run(run, [Question("question", "A secret?")], attempts.Spending("demo", 1, 1))
+    rows = [*Message.objects.filter(session=talk.session), *Interrupt.objects.filter(session=talk.session)]
+    assert len(rows) == 2
+    for row in rows:
+        assert "secret" not in olga.get(f"/admin/chat/{row._meta.model_name}/{row.pk}/history/")
+        assert "secret" not in repr(row), "as logs and tracebacks name it"
+    assert looks() == []
 
 
 def test_a_permission_to_see_is_none_to_act(talk: Talk, staff: Staff) -> None:
