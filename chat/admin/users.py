@@ -61,5 +61,16 @@ class Users(UserAdmin, Page):  # type: ignore[misc, type-arg]
 
 @admin.register(Group, site=site)
 class Groups(GroupAdmin, Page):  # type: ignore[misc]
+    """Only a superuser changes what a group may: whoever is in one would give themselves its powers."""
+
     get_search_results = GroupAdmin.get_search_results
     search_fields = ("name",)  # type: ignore[misc]
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return bool(request.user.is_superuser)
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return bool(request.user.is_superuser)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return bool(request.user.is_superuser)

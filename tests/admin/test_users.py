@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from django.contrib.auth.models import Group, Permission
+
 from chat.models import User
 from tests.admin.conftest import Browser
 
@@ -34,6 +36,24 @@ def test_who_may_change_accounts_gives_nobody_more_power(staff: Staff, eve: User
     ben.post(f"/admin/chat/user/{eve.pk}/change/", FORM | powers)
     eve.refresh_from_db()
     assert (eve.first_name, eve.is_staff, eve.is_superuser, eve.user_permissions.count()) == ("Eve", False, False, 0)
+
+
+def test_only_a_superuser_says_what_a_group_may(staff: Staff, olga: Browser) -> None:
+    names = ("add_group", "change_group", "delete_group", "view_group")
+    ben = staff()
+    assert ben.user is not None
+    ben.user.user_permissions.set(Permission.objects.filter(codename__in=names))
+    group = Group.objects.create(name="helpers")
+    ben.user.groups.add(group)
+    wanted = Permission.objects.get(codename="view_message")
+    more = {"name": "helpers", "permissions": [str(wanted.pk)]}
+    assert "helpers" in ben.text("/admin/auth/group/")
+    ben.post(f"/admin/auth/group/{group.pk}/change/", more, 403)
+    ben.post(f"/admin/auth/group/{group.pk}/delete/", {"post": "yes"}, 403)
+    ben.post("/admin/auth/group/add/", more | {"name": "others"}, 403)
+    assert list(Group.objects.values_list("name", "permissions")) == [("helpers", None)]
+    olga.post(f"/admin/auth/group/{group.pk}/change/", more)
+    assert list(group.permissions.all()) == [wanted]
 
 
 def test_only_a_superuser_changes_those_who_are_staff(staff: Staff, olga: Browser) -> None:
