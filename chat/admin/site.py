@@ -12,10 +12,10 @@ from uuid import UUID
 
 from django.apps import apps
 from django.core.exceptions import FieldDoesNotExist, PermissionDenied
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.http.response import HttpResponseBase
 from django.template.loader import render_to_string
-from django.urls import URLPattern, URLResolver
+from django.urls import URLPattern, URLResolver, reverse
 from unfold.sites import UnfoldAdminSite
 
 from chat.database import PATIENT_S, Pool
@@ -79,6 +79,10 @@ class Site(UnfoldAdminSite):
         if field.related_model is not User:
             raise PermissionDenied
         return super().autocomplete_view(request)
+
+    def password_change(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """At the chat's own door, which counts wrong passwords: this one would let an open session guess for ever."""
+        return HttpResponseRedirect(reverse("password"))
 
 
 def _move_to_threads(urls: Iterable[URLPattern | URLResolver]) -> None:

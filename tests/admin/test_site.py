@@ -71,6 +71,11 @@ def test_a_permission_to_see_sessions_is_none_to_read_their_talk(talk: Talk, sta
     assert "They spoke of a secret." in page and "Metadata" in page and "A secret answer" in page
 
 
+def test_staff_change_their_password_where_guesses_are_counted(olga: Browser) -> None:
+    for ask in (olga.client.get, olga.client.post):
+        assert ask("/admin/password_change/").headers.get("Location") == "/password/"
+
+
 def test_a_page_that_writes_no_entry_shows_no_talk(talk: Talk, olga: Browser) -> None:
     run = talk.start("A secret question")
     attempts.interrupt_run(run, [Question("question", "A secret?")], attempts.Spending("demo", 1, 1))
@@ -137,7 +142,7 @@ async def test_pages_and_their_styles_name_no_other_host_and_everything_they_loa
     await asyncio.to_thread(talk.answer)
     client = AsyncClient()
     client.cookies = olga.client.cookies
-    paths = ["/admin/", *(f"/admin/chat/{noun}/" for noun in NOUNS), "/admin/login/", "/admin/password_change/"]
+    paths = ["/admin/", *(f"/admin/chat/{noun}/" for noun in NOUNS), "/admin/login/"]
     paths += [f"/admin/chat/chatsession/{talk.pk}/change/", "/admin/chat/agent/add/", "/admin/chat/user/add/"]
     loaded: set[str] = set()
     for path in paths:
