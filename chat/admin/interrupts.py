@@ -126,6 +126,10 @@ def _read(asked: Interrupt, request: HttpRequest) -> Answer:
                 answer["args"] = args
     elif done == "refuse":
         answer = {"approved": False} | ({"reason": said} if said else {})
+    elif asked.reason == Interrupt.Reason.CHOICE:
+        # By its number: a form sends the ends of lines as others, and here the spaces around are taken off.
+        offered = {str(number): choice for number, choice in enumerate(asked.payload["choices"])}
+        answer = {"choice": offered.get(said, "")}
     else:
-        answer = {"choice" if asked.reason == Interrupt.Reason.CHOICE else "text": said}
+        answer = {"text": said}
     return read_body(Resolution, {"answer": answer}).answer

@@ -92,7 +92,7 @@ def test_arguments_can_be_edited_within_their_schema(talk: Talk, olga: Browser) 
         (APPROVAL, {"do": "refuse", "said": " too late "}, {"approved": False, "reason": "too late"}),
         (APPROVAL, {"do": "refuse"}, {"approved": False}),
         (QUESTION, {"do": "answer", "said": "It was broken."}, {"text": "It was broken."}),
-        (CHOICE, {"do": "answer", "said": "replace"}, {"choice": "replace"}),
+        (CHOICE, {"do": "answer", "said": "1"}, {"choice": "replace"}),
     ],
 )
 def test_an_operator_refuses_answers_and_chooses(
@@ -101,6 +101,15 @@ def test_an_operator_refuses_answers_and_chooses(
     (asked,) = ask(talk, question)
     assert "Answered." in answer(olga, asked, **form)
     assert now(asked) == ("resolved", given)
+
+
+@pytest.mark.parametrize("choice", ["refund ", "replace\nit", "0"])
+def test_every_choice_can_be_chosen_as_it_was_offered(talk: Talk, olga: Browser, choice: str) -> None:
+    (asked,) = ask(talk, Question("choice", "Which?", {"choices": ["neither", choice]}))
+    radios = re.findall(r'<input type="radio" name="said" value="(.*?)"', olga.get(f"{LIST}{asked.pk}/change/"), re.S)
+    sent_by_a_browser = "\r\n".join(radios[1].split("\n"))
+    assert "Answered." in answer(olga, asked, do="answer", said=sent_by_a_browser)
+    assert now(asked) == ("resolved", {"choice": choice})
 
 
 @pytest.mark.parametrize("question", [APPROVAL, QUESTION, CHOICE])
@@ -117,7 +126,9 @@ def test_each_form_has_one_button_so_that_enter_presses_no_other(talk: Talk, olg
         (APPROVAL, {"do": "answer", "said": "yes"}),
         (QUESTION, {"do": "approve"}),
         (QUESTION, {"do": "answer", "said": " "}),
-        (CHOICE, {"do": "answer", "said": "neither"}),
+        (CHOICE, {"do": "answer", "said": "2"}),
+        (CHOICE, {"do": "answer", "said": "-1"}),
+        (CHOICE, {"do": "answer"}),
     ],
 )
 def test_anything_else_is_no_answer(talk: Talk, olga: Browser, question: Question, form: dict[str, str]) -> None:
