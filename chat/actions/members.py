@@ -84,7 +84,7 @@ def locked_by(
 
 @action
 def add_member(user: User, session_id: UUID, new: NewMember, *, by_operator: bool = False) -> Member:
-    """Add somebody, or change the role of one who is there."""
+    """Add somebody, or change the role of one who is there; an operator does only the latter."""
     if not by_operator:
         owner(user, session_id)
     other = User.objects.filter(username=new.username, is_active=True).first()
@@ -92,6 +92,8 @@ def add_member(user: User, session_id: UUID, new: NewMember, *, by_operator: boo
         raise InvalidInput("There is no such user.", fields={"username": "unknown"})
     with locked_by(user, session_id, by_operator=by_operator, who=as_owner) as log:
         member = Member.objects.filter(session_id=session_id, user=other).first()
+        if member is None and by_operator:
+            raise NotFound("They are no member any more.")  # taken out, after the operator's page was made
         if member is None:
             member = Member.objects.create(session_id=session_id, user=other, role=new.role)
         elif member.role != new.role:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
+
+from chat.actions import members as actions
 from chat.models import Member
 from tests.admin.conftest import Browser, looks
 from tests.inside import Talk
@@ -20,6 +25,23 @@ def test_a_role_is_changed_with_its_event(talk: Talk, olga: Browser) -> None:
     olga.act("member", "make_viewer", member(talk, "ben"))
     assert "1 member: viewer already." in olga.told("member")
     assert ("olga", "make viewer", str(talk.pk)) in looks()
+
+
+def test_a_change_of_role_brings_nobody_back_who_was_just_taken_out(
+    talk: Talk, olga: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    change = actions.add_member
+
+    def change_late(*args: Any, **more: Any) -> Member:
+        actions.remove_member(talk.ada, talk.pk, talk.ben.pk)
+        return change(*args, **more)
+
+    monkeypatch.setattr(actions, "add_member", change_late)
+    before = talk.last_seq
+    olga.act("member", "make_viewer", member(talk, "ben"))
+    assert "1 member: not done: They are no member any more." in olga.told("member")
+    assert not Member.objects.filter(session_id=talk.pk, user=talk.ben).exists()
+    assert talk.types(before) == ["session.member_removed"]
 
 
 def test_somebody_is_taken_out_with_an_event(talk: Talk, olga: Browser) -> None:
