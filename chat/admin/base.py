@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, datetime, time
 from typing import Any
 from uuid import UUID
 
@@ -153,11 +153,13 @@ class Dates(RangeDateFilter):
     """From the first moment of one day to the last of another, in UTC; the theme's own leaves the last day out."""
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        for end, lookup, days in (("from", "gte", 0), ("to", "lt", 1)):
-            day = parse_date(str(self.used_parameters.get(f"{self.parameter_name}_{end}", "")))
+        for end, lookup, moment in (("from", "gte", time.min), ("to", "lte", time.max)):
+            try:
+                day = parse_date(str(self.used_parameters.get(f"{self.parameter_name}_{end}", "")))
+            except ValueError:  # the 30th of February
+                continue
             if day is not None:
-                moment = datetime.combine(day, time(), UTC) + timedelta(days=days)
-                queryset = queryset.filter(**{f"{self.parameter_name}__{lookup}": moment})
+                queryset = queryset.filter(**{f"{self.parameter_name}__{lookup}": datetime.combine(day, moment, UTC)})
         return queryset
 
 

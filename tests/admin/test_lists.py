@@ -175,3 +175,13 @@ def test_every_filter_of_a_list_is_taken(olga: Browser) -> None:
         for name in names:
             assert olga.client.get(f"/admin/{noun}/?{name}=").status_code != 400, name
         assert names or noun.split("/")[1] in {"worker", "tool", "group"}, noun
+
+
+@pytest.mark.parametrize("end", ["from", "to"])
+@pytest.mark.parametrize("day", ["9999-12-31", "0001-01-01", "0000-01-01", "10000-01-01", "2026-02-30", "no day"])
+def test_a_list_is_shown_whatever_day_it_is_asked_for(olga: Browser, day: str, end: str) -> None:
+    fill(1)
+    for noun, column in (("chatsession", "active_at"), ("message", "session__active_at"), ("usage", "created_at")):
+        page = olga.get(f"/admin/chat/{noun}/?{column}_{end}={day}")
+        none = (day, end) in {("9999-12-31", "from"), ("0001-01-01", "to")}
+        assert ("/change/" not in page) == none, "all, but where there is such a day, and it leaves none"
