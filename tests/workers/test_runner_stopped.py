@@ -11,7 +11,7 @@ from django.db import InterfaceError
 
 from chat.actions import attempts, runs, sessions
 from chat.database import reading, writing
-from chat.models import Message, Run
+from chat.models import Agent, Message, Run
 from tests.inside import Talk, told
 from tests.threads import failing_at
 from tests.workers.process import (
@@ -31,6 +31,7 @@ from tests.workers.process import (
 from workers import runner
 from workers import runtime as runtimes
 from workers.context import build_context
+from workers.llm.base import Spent
 from workers.runtime import DRAINED, Runtime
 
 # --- the database goes away -------------------------------------------------------------------------------------------
@@ -122,6 +123,27 @@ async def test_a_long_context_is_not_read_with_the_claim_since_that_may_be_on_th
         await over(runtime)
         await until_row(held.run, status="succeeded")
         assert len(read) == times
+
+
+# --- fenced -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("at", ["step", "end"])
+async def test_what_an_attempt_that_is_fenced_has_cost_is_on_the_bill(
+    talk: Talk, runtime: Runtime, llm: LedLLM, redis: Any, at: str
+) -> None:
+    """The LLM was asked, whoever goes on with the run."""
+    await writing(lambda: Agent.objects.create(name="doer", mode="react"))
+    await writing(talk.post, agent="doer")
+    held = await begun(runtime, talk)
+    llm.say("Hello!")
+    await shown(held.run, "Hello!", redis)
+    await writing(lambda: attempts.put_back(held.run, "worker_lost", stuck=True))
+    if at == "step":
+        llm.call("look")
+    llm.end(Spent(11, 4))
+    await over(runtime)
+    assert await usage(held.run) == [(1, 11, 4)]
 
 
 # --- stopped ----------------------------------------------------------------------------------------------------------

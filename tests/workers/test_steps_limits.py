@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -69,6 +71,44 @@ async def test_a_run_that_has_cost_its_limit_ends_with_words(
         llm.end(Spent(10, 0))  # one cent
         await until(lambda: len(llm.prompts) == number + 1, "the LLM is asked again")  # noqa: B023
     assert [prompt.may_call for prompt in llm.prompts] == [True, True, False]
+
+
+async def test_cost_is_added_up_over_attempts(
+    talk: Talk, runtime: Runtime, llm: LedLLM, deeds: Deeds, redis: Any, settings: Any, tmp_path: Any
+) -> None:
+    """Else each answer of people would give a run its money again."""
+    table = tmp_path / "prices.toml"
+    table.write_text('["mine"]\ninput = 1000\noutput = 2000\n')
+    settings.CHAT_LLM, settings.CHAT_PRICES = "mine", str(table)
+    await limit(cost_usd=0.015)
+    run = await start(talk, runtime)
+    llm.call("send")
+    llm.end(Spent(10, 0))  # one cent
+    await over(runtime)
+    await answer(talk, run, yes())
+    await resumed(talk, runtime)
+    await until(lambda: len(llm.prompts) == 2, "the LLM is asked again")
+    llm.call("look", "c2")
+    llm.end(Spent(10, 0))
+    await until(lambda: len(llm.prompts) == 3, "and once more")
+    assert [prompt.may_call for prompt in llm.prompts] == [True, True, False]
+
+
+async def test_seconds_are_added_up_over_attempts(
+    talk: Talk, runtime: Runtime, llm: LedLLM, deeds: Deeds, redis: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await limit(seconds=3600)
+    run = await start(talk, runtime)
+    later = time.monotonic() + 3601
+    monkeypatch.setattr(runner, "time", SimpleNamespace(monotonic=lambda: later))
+    llm.call("send")
+    llm.end()
+    await over(runtime)
+    await answer(talk, run, yes())
+    await resumed(talk, runtime)
+    await over(runtime)
+    row = await until_row(run, status="failed", attempt=2)
+    assert row.error and row.error["code"] == "run_too_long"
 
 
 async def test_a_run_that_takes_too_long_is_stopped_with_its_tools(
