@@ -11,8 +11,9 @@ import pytest
 
 from chat import failpoints
 from chat.actions import members, sessions
-from chat.database import reading
+from chat.database import reading, writing
 from chat.hub import hubs
+from chat.models import ChatSession
 from chat.protocol.commands import NewMember, NewSession
 from tests.chat.consumers.sockets import gated, socket_of
 from tests.chat.hub.watching import Pen, act, act_unheard, nothing_is_left, until
@@ -84,6 +85,21 @@ async def test_an_invalid_beginning_leaves_the_subscription_as_it_was(talk: Talk
         await act(talk.post, "Still here")
         await socket.until(lambda frame: frame["type"] == "run.queued")
         socket.fold(talk.pk, after=last)
+
+
+async def test_what_is_no_longer_kept_is_refused_and_never_said_to_be_ok(talk: Talk) -> None:
+    await act(talk.answer)
+
+    def prune() -> None:
+        talk.session.events.filter(seq__lt=6).delete()
+        ChatSession.objects.filter(pk=talk.pk).update(kept_from=6)
+
+    await writing(prune)
+    try:
+        async with socket_of(talk.ada) as socket:
+            assert await socket.refused("session.subscribe", session_id=str(talk.pk), after=4) == "too_old"
+    finally:
+        await writing(sessions.delete_session, talk.ada, talk.pk)  # a log that is not whole fails what all tests check
 
 
 async def test_what_waits_of_an_old_subscription_does_not_mix_with_the_new_one(talk: Talk) -> None:
@@ -167,25 +183,26 @@ async def test_the_end_of_a_session_that_no_frame_told_is_an_error_that_names_it
 async def test_of_a_session_that_is_gone_a_socket_keeps_nothing(talk: Talk, way: str) -> None:
     """One that is open for weeks would keep all that it ever followed."""
     async with socket_of(talk.ben) as socket:
-        gone = []
+        gone = {}
         for _ in range(3):
             session = await act(sessions.create_session, talk.ada, NewSession())
             session_id = str(session.pk)
             await act(members.add_member, talk.ada, session.pk, NewMember(username="ben"))
             await socket.ok("session.subscribe", session_id=session_id, after=0)
-            gone.append(weakref.ref(hubs._hubs[session.pk]))
+            gone[session_id] = weakref.ref(hubs._hubs[session.pk])
             if way == "deleted":
                 await act(sessions.delete_session, talk.ada, session.pk)
             else:
                 await act(members.remove_member, talk.ada, session.pk, talk.ben.pk)
             await socket.until(lambda frame, one=session_id: frame["session_id"] == one and is_end(frame))
-            assert (await socket.ask("session.unsubscribe", session_id=session_id))["type"] == "error"
 
         def are_gone() -> bool:
             gc.collect()
-            return not any(hub() for hub in gone)
+            return not any(hub() for hub in gone.values())
 
         await until(are_gone, "their hubs are gone")
+        for session_id in gone:
+            assert await socket.refused("session.unsubscribe", session_id=session_id) == "not_found"
 
 
 def is_end(frame: dict[str, Any]) -> bool:

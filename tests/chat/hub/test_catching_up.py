@@ -10,9 +10,12 @@ import redis as redis_py
 from django.db import OperationalError
 
 from chat import failpoints, shards, stream
+from chat.actions import sessions
 from chat.database import reading, writing
+from chat.errors import TooOld
 from chat.hub import hub as hub_module
 from chat.hub import hubs
+from chat.models import ChatSession
 from chat.outbox import outbox
 from tests.chat.hub.watching import WAIT_S, Pen, Room, act, act_unheard, as_message, publish, until
 from tests.servers import Redis
@@ -79,6 +82,24 @@ async def test_who_asks_and_goes_does_not_spoil_the_read_for_others(room: Room) 
     go_on.set()
     await asyncio.wait_for(eve, WAIT_S)
     await room.agree()
+
+
+async def test_a_live_hub_whose_next_events_were_pruned_is_at_its_end(room: Room) -> None:
+    watcher = await room.join()
+    await act_unheard(room.talk.answer)
+    last = await reading(lambda: room.talk.last_seq)
+
+    def prune() -> None:
+        room.talk.session.events.filter(seq__lt=last).delete()
+        ChatSession.objects.filter(pk=room.talk.pk).update(kept_from=last)
+
+    await writing(prune)
+    try:
+        assert not await asyncio.wait_for(asyncio.shield(room.hub.resync()), WAIT_S)  # else it reads on for ever
+        assert watcher.removed and isinstance(watcher.reason, TooOld)
+    finally:
+        # The log is whole no more: what all tests check in the end does not hold for it.
+        await writing(sessions.delete_session, room.talk.ada, room.talk.pk)
 
 
 # --- without Redis ----------------------------------------------------------------------------------------------------

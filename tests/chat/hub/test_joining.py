@@ -47,6 +47,11 @@ async def finish(room: Room, pen: Pen) -> Pen:
     return await room.start("Next?")
 
 
+async def finish_unheard(room: Room, pen: Pen) -> Pen:
+    await act_unheard(pen.finish)
+    return await room.start("Next?")
+
+
 async def cancel(room: Room, pen: Pen) -> Pen:
     await act(runs.cancel_run, room.talk.ada, pen.run.pk)
     publish(room.talk.pk, late_delta(pen))
@@ -75,7 +80,9 @@ def late_delta(pen: Pen) -> bytes:
 
 @pytest.mark.parametrize("step", STEPS)
 @pytest.mark.parametrize(
-    "happen", [post, post_unheard, write, write_unheard, finish, cancel, restart, rename], ids=lambda act: act.__name__
+    "happen",
+    [post, post_unheard, write, write_unheard, finish, finish_unheard, cancel, restart, rename],
+    ids=lambda act: act.__name__,
 )
 async def test_whatever_happens_between_two_steps_is_told_once_and_in_order(
     room: Room, step: str, happen: Callable[[Room, Pen], Awaitable[Pen]]
