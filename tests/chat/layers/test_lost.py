@@ -103,11 +103,31 @@ async def test_a_connection_that_only_looks_alive_is_given_up(
     before = shard(layer, name)._connection
     redis_server.freeze()  # as a silent partition: no error, no end, no answer
     await until(lambda: not layer.is_healthy(name), "nobody calls it healthy")
+    assert shard(layer, name)._connection is before, "long before"
     await until(lambda: shard(layer, name)._connection is not before, "it is given up")
     redis_server.thaw()
     await until(lambda: heard.gaps, "the gap is told")
     await hears(layer, name, heard)
     await until(lambda: layer.is_healthy(name), "it is healthy again")
+
+
+async def test_a_redis_that_takes_connections_and_never_says_a_word_is_given_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nothing else would end it: what listens has no time-out for reading."""
+    monkeypatch.setattr(layers, "CONNECT_S", 0.1)
+    monkeypatch.setattr(layers, "CONFIRM_S", 0.1)
+    came: list[asyncio.StreamWriter] = []
+    silent = await asyncio.start_server(lambda _, writer: came.append(writer), "127.0.0.1", 0)
+    layer = ChatChannelLayer(hosts=[f"redis://127.0.0.1:{silent.sockets[0].getsockname()[1]}/0"])
+    try:
+        assert not await layer.listen(group(), Heard())
+        await until(lambda: len(came) > 1, "another connection is tried")
+    finally:
+        await layer.flush()
+        silent.close()
+        for writer in came:
+            writer.close()
 
 
 async def test_a_connection_without_traffic_stays(layer: ChatChannelLayer, swift: None) -> None:
