@@ -148,6 +148,11 @@ def test_a_fence_rises_and_never_falls(redis: Any) -> None:
     assert redis.hget(FENCE, "a") == b"3"
 
 
+def test_the_fence_of_a_run_that_shows_nothing_goes_too(redis: Any) -> None:
+    raise_fence(redis, 1)
+    assert 59_000 < redis.pttl(FENCE) <= 60_000
+
+
 def test_a_new_attempt_is_not_held_by_the_cancel_of_the_last_one_unless_it_says_so(redis: Any) -> None:
     redis.eval(stream.TAKE, 1, FENCE, 2000, 60_000)
     raise_fence(redis, 2, clear=False)
