@@ -84,6 +84,11 @@ async def test_what_is_temporary_is_tried_once_more_and_then_the_next_has_its_tu
     assert [call.llm for call in models.calls] == ["main", "main", "next"]
 
 
+async def test_what_is_asked_next_is_tried_once_more_too() -> None:
+    models = Models(("main", [failed()]), ("main", [failed()]), ("next", [failed()]), ("next", [Text("Yes")]))
+    assert await models.answer() == ([Text("Yes")], None)
+
+
 async def test_a_retry_that_works_is_no_recovery_and_voids_only_what_was_shown() -> None:
     models = Models(("main", [failed()]), ("main", [Text("Yes")]))
     assert await models.answer() == ([Text("Yes")], None)

@@ -8,7 +8,7 @@ import pytest
 
 from tests.processes import PATIENCE
 from tests.workers.scripted import ScriptedLLM, asking, keep, read
-from workers.llm.base import Limits, LLMError, Piece, Prompt, Reasoning, Spent, Text
+from workers.llm.base import Limits, LLMError, Piece, Prompt, Reasoning, Spent, Text, ToolCall
 from workers.llm.guarded import CleanText, Guarded, Patience
 
 SHORT = Limits(first_token_s=0.15, between_tokens_s=0.15, total_s=0.5)
@@ -45,6 +45,13 @@ async def test_a_model_that_never_ends_is_stopped_after_the_total_and_is_not_wor
     assert 0.5 <= took_s < 0.8 * PATIENCE
     assert 1 < len(seen) <= 11
     assert llm.closed == 1
+
+
+async def test_the_total_ends_the_last_wait_too() -> None:
+    llm = ScriptedLLM([Text("a"), 9.0])
+    error, _, took_s = await failure_of(llm, Limits(between_tokens_s=2, total_s=0.2))
+    assert error.code == "run_too_long"
+    assert 0.2 <= took_s < 0.5 * PATIENCE
 
 
 async def test_the_total_also_stops_a_model_that_never_waits() -> None:
@@ -160,6 +167,12 @@ async def test_nuls_go_halves_of_characters_wait_for_their_other_half_and_no_pie
     ]
     seen = await read(Guarded(ScriptedLLM(pieces), Limits()), asking("?"))
     assert seen == [Text("ab"), Text("Fire "), Text("🔥!"), Text("\ufffd"), Spent(3, 4)]
+
+
+async def test_nuls_go_from_what_a_tool_is_called_with_too() -> None:
+    call = ToolCall("c1", "look", '{"text": "a\0b"}')
+    [seen] = await read(Guarded(ScriptedLLM([call]), Limits()), asking("?"))
+    assert seen == ToolCall("c1", "look", '{"text": "ab"}')
 
 
 async def test_answer_and_reasoning_each_keep_their_own_half() -> None:

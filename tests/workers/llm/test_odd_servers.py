@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import time
 from base64 import b64encode
 from collections.abc import AsyncIterator
+from email.utils import formatdate
 from typing import Any
 
 import pytest
@@ -15,6 +17,7 @@ from workers.llm import anthropic as of_anthropic
 from workers.llm import close_clients, open_llm
 from workers.llm import openai as of_openai
 from workers.llm.base import LLM, Called, Limits, LLMError, Prompt, Returned, Spent, Text, ToolCall, tokens_told
+from workers.llm.wire import MAX_ERROR_BYTES
 
 DEEP = "[" * 100_000
 
@@ -31,7 +34,7 @@ def event(data: Any) -> bytes:
 
 def openai(server: OddServer, userinfo: str = "") -> LLM:
     env = {"OPENAI_BASE_URL": f"http://{userinfo}127.0.0.1:{server.port}/v1", "OPENAI_API_KEY": "sk-ours"}
-    return open_llm("openai:x", Limits(between_tokens_s=5), env=env)
+    return open_llm("openai:x", Limits(first_token_s=5, between_tokens_s=5), env=env)
 
 
 def anthropic(server: OddServer) -> LLM:
@@ -94,6 +97,33 @@ async def test_a_call_that_nests_without_end_is_taken_for_one_that_was_cut() -> 
     ) as one:
         pieces = await read(openai(one), asking("call it"))
     assert not [piece for piece in pieces if isinstance(piece, ToolCall)]
+
+
+# --- refusals ---------------------------------------------------------------------------------------------------------
+async def failure_at(server: OddServer) -> LLMError:
+    with pytest.raises(LLMError) as caught:
+        await read(openai(server), asking("a secret"))
+    return caught.value
+
+
+async def test_a_server_that_sends_us_elsewhere_is_not_followed_there() -> None:
+    """The talk is for the server that the operator named."""
+    async with odd_server(HEAD, said("got it", "stop")) as elsewhere:
+        there = f"http://127.0.0.1:{elsewhere.port}/v1"
+        async with odd_server(f"HTTP/1.1 307 No\r\nLocation: {there}\r\nContent-Length: 0\r\n\r\n".encode()) as server:
+            assert (await failure_at(server)).code == "llm_rejected"
+    assert not elsewhere.heads
+
+
+async def test_a_refusal_without_end_is_not_read_to_its_end() -> None:
+    async with odd_server(b"HTTP/1.1 500 No\r\n\r\n", again=b"x" * MAX_ERROR_BYTES) as server:
+        assert (await failure_at(server)).code == "llm_unavailable"
+
+
+async def test_a_wait_may_be_told_as_a_date() -> None:
+    date = formatdate(time.time() + 60, usegmt=True)
+    async with odd_server(f"HTTP/1.1 503 No\r\nRetry-After: {date}\r\nContent-Length: 0\r\n\r\n".encode()) as server:
+        assert 30 < ((await failure_at(server)).retry_after_s or 0) <= 60
 
 
 # --- ends -------------------------------------------------------------------------------------------------------------
