@@ -117,7 +117,7 @@ async def test_too_many_messages_in_a_short_time_are_refused_with_a_time_to_wait
     assert response.status_code == 429
     assert 1 <= int(response.headers["Retry-After"]) <= 10
     assert await ada.refused("POST", path, {"content": "3"}) == (429, "rate_limited")
-    await ada.post(path, {"content": "0", "key": "0"}, 202)  # a repeat spends nothing
+    await ada.post(path, {"content": "0", "key": "0"}, 202)  # what is known is answered all the same
 
 
 async def test_too_many_waiting_messages_and_a_busy_session_are_told(

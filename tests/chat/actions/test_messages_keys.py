@@ -10,6 +10,7 @@ from chat.actions import messages, runs, sessions
 from chat.actions.messages import Posted
 from chat.errors import Busy, Conflict, RateLimited, TooManyWaiting
 from chat.models import Message, Run
+from chat.protocol.commands import NewMessage
 from tests.inside import Talk, new_talk, told
 from tests.threads import Threads
 
@@ -45,6 +46,15 @@ def test_a_repeated_key_spends_no_limit(talk: Talk, settings: Any, redis: Any) -
     talk.post("Two")
     with pytest.raises(RateLimited):
         talk.post("Three")
+
+
+async def test_a_repeated_key_spends_no_limit_on_a_loop_either(talk: Talk, settings: Any) -> None:
+    """As every door sends it."""
+    settings.CHAT_MESSAGES_PER_10S = 2
+    for key in ("k", "k", "k", "k", "k", "k2"):
+        await messages.send_message(talk.ada, talk.pk, NewMessage(content="One", key=key))
+    with pytest.raises(RateLimited):
+        await messages.send_message(talk.ada, talk.pk, NewMessage(content="One", key="k3"))
 
 
 def test_a_key_with_other_content_is_a_conflict(talk: Talk) -> None:
