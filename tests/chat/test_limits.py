@@ -164,6 +164,11 @@ def test_a_socket_whose_process_died_is_forgotten(monkeypatch: pytest.MonkeyPatc
     limits.hold_socket("ada", "3")
 
 
+def test_of_users_whose_processes_all_died_nothing_is_kept(redis: Any) -> None:
+    limits.hold_socket("ada", "1")
+    assert 0 < redis.ttl("chat:sockets:ada") <= limits.SOCKET_TTL_S
+
+
 def test_without_redis_each_process_bounds_its_own_sockets(redis_server: Redis) -> None:
     redis_server.kill()
     limits.hold_socket("ada", "1")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import runpy
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -126,6 +127,12 @@ def test_a_plan_is_made_once_and_of_so_many_statements_no_more_are_kept(
             assert pipelined.run(raw, [(f"SELECT %s::int + {number}", [1])]) == [([(1 + number,)], 1)]
     [kept] = raw.execute("SELECT count(*) FROM pg_prepared_statements WHERE name LIKE 'chat%'").fetchone()
     assert kept == 3
+
+
+def test_no_other_process_has_our_names_for_its_plans() -> None:
+    """Behind a pooler it would be given our statements for its own."""
+    another = runpy.run_path(pipelined.__file__)
+    assert another["_PROCESS"] != pipelined._PROCESS
 
 
 def test_plans_that_somebody_threw_away_are_made_again(raw: Any) -> None:

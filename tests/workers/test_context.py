@@ -184,8 +184,13 @@ def test_it_says_when_it_is_time_for_a_summary(talk: Talk, settings: Any, room: 
     assert build_context(run).is_crowded is is_crowded
 
 
-def test_a_very_long_talk_is_read_as_far_back_as_it_counts(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("page", [50, 2])
+def test_a_very_long_talk_is_read_as_far_back_as_it_counts(
+    talk: Talk, monkeypatch: pytest.MonkeyPatch, page: int
+) -> None:
     monkeypatch.setattr(context, "LINES_MAX", 3)
+    monkeypatch.setattr(context, "PAGE", page)
+    monkeypatch.setattr(context, "_TALK", Prepared(context._newest_talk))  # of such pages
     for number in range(4):
         talk.answer(f"Question {number}?", f"Answer {number}!")
     assert told_to(talk.start("And?")) == ["a: Answer 2!", "u: Question 3?", "a: Answer 3!", "u: And?"]

@@ -63,6 +63,13 @@ async def test_a_session_names_itself_after_its_first_answer(untitled: Talk, led
     assert len(led.prompts) == 1, "once is enough"
 
 
+async def test_a_text_for_emergencies_names_no_session(untitled: Talk, redis: Any) -> None:
+    run = await writing(untitled.start)
+    error = {"code": "llm_unavailable", "message": "It cannot be reached.", "temporary": True}
+    await writing(lambda: attempts.finish_run(run, "Please call us.", attempts.Spending(), error=error))
+    assert await asyncio.to_thread(asked_for, redis) == 0
+
+
 async def test_what_a_person_names_is_named_by_nobody_else(untitled: Talk, led: LedLLM, redis: Any) -> None:
     await writing(sessions.update_session, untitled.ada, untitled.pk, SessionChange(title=""))
     run = await writing(untitled.answer)
