@@ -135,8 +135,9 @@ async def test_one_that_reads_a_little_gets_fewer_longer_deltas_and_all_of_the_t
         slow.reset()
 
 
-@pytest.mark.parametrize("kind", ["protocol", "ours"])
-async def test_pings_of_one_that_never_reads_are_not_kept(web: Web, ada: Person, kind: str) -> None:
+# Ours are answered, and what is kept of that grows slowly: until it would show, and somebody looks who takes nothing.
+@pytest.mark.parametrize(("kind", "for_s"), [("protocol", 1.5), ("ours", guests.WATCH_S + 2)])
+async def test_pings_of_one_that_never_reads_are_not_kept(web: Web, ada: Person, kind: str, for_s: float) -> None:
     pings = frame(b"x" * 125, PING) if kind == "protocol" else command("ping")
     first = await in_thread(lambda: Raw(web.port).open(ada.token))
     await in_thread(first.pour, pings * 500, 1.5)  # what it takes to serve pings at all
@@ -144,7 +145,7 @@ async def test_pings_of_one_that_never_reads_are_not_kept(web: Web, ada: Person,
     hostile = await in_thread(lambda: Raw(web.port).open(ada.token))
     highest = Highest(web)
     with ThreadPoolExecutor(1) as pool:
-        pouring = pool.submit(hostile.pour, pings * 500, 1.5, 60 * MIB)
+        pouring = pool.submit(hostile.pour, pings * 500, for_s, 60 * MIB)
         while not pouring.done():
             highest.look()
             await asyncio.sleep(0.02)
