@@ -28,7 +28,11 @@ task_publish_retry = False
 task_send_sent_event = False
 worker_send_task_events = False
 worker_hijack_root_logger = False
-worker_cancel_long_running_tasks_on_connection_loss = False
+worker_consumer = "chatproject.consumer:Consumer"
+# Both are about tasks that are acknowledged late: with none of them, this only keeps what is told of them out of the
+# log, at each time that Redis is away.
+worker_cancel_long_running_tasks_on_connection_loss = True
+worker_enable_prefetch_count_reduction = False
 
 broker_connection_retry_on_startup = True
 broker_connection_max_retries = None

@@ -1,15 +1,15 @@
 """Kombu's Redis transport, which lives on when a message in the queue is no message, or Redis takes no more.
 
 The stock one lets either error end the worker, with all the answers that it is writing. What cannot be read is gone
-from the queue by then, and it cannot have been a doorbell of ours. A Redis that is full, or a replica now, is as good
-as one that is away: try again later.
+from the queue by then, and it cannot have been a doorbell of ours. A Redis that refuses (it is full, a replica now,
+without a replica, or cannot write its file) is as good as one that is away: try again later.
 """
 
 import logging
 from typing import Any
 
 from kombu.transport import redis
-from redis.exceptions import OutOfMemoryError, ReadOnlyError
+from redis.exceptions import ResponseError
 
 log = logging.getLogger(__name__)
 
@@ -28,4 +28,4 @@ class Channel(redis.Channel):
 
 class Transport(redis.Transport):
     Channel = Channel
-    connection_errors = (*redis.Transport.connection_errors, OutOfMemoryError, ReadOnlyError)
+    connection_errors = (*redis.Transport.connection_errors, ResponseError)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -10,6 +12,9 @@ import redis as redis_py
 from kombu import Connection, Consumer, Message, Queue
 
 from chatproject.celery import app
+from tests.conftest import SWIFT, NewStack
+from tests.processes import eventually
+from tests.servers import Redis
 
 JUNK: list[Any] = [b"", b"\xff\xfe", b"not json", b"7", b"[]", b"{}", b"[" * 100_000]
 JUNK += [
@@ -55,7 +60,7 @@ def test_messages_that_nobody_can_handle_keep_no_place_among_those_that_may_be_o
     assert not redis_py.Redis.from_url(redis_url).hlen("unacked"), "nothing comes again later"
 
 
-def test_a_redis_that_takes_no_more_counts_as_away(redis_url: str) -> None:
+def test_a_redis_that_is_full_counts_as_away(redis_url: str) -> None:
     """The worker tries again after an error of the connection, and ends by any other."""
     client: Any = redis_py.Redis.from_url(redis_url)
     client.config_set("maxmemory", "1")
@@ -64,3 +69,58 @@ def test_a_redis_that_takes_no_more_counts_as_away(redis_url: str) -> None:
             connection.Producer().publish({}, routing_key="full")
     finally:
         client.config_set("maxmemory", "0")
+
+
+def take_its_replicas(redis: Redis) -> None:
+    redis.client().config_set("min-replicas-to-write", "1")
+
+
+def demote(redis: Redis) -> None:
+    redis.client().replicaof("127.0.0.1", 1)
+
+
+def fail_its_file(redis: Redis) -> None:
+    """Where its file should be put, there is a folder."""
+    client: Any = redis.client()
+    (redis.cwd / "dump.rdb").mkdir(exist_ok=True)
+    client.config_set("save", "3600 1000000")  # that it saves at all is what it may refuse for
+    client.bgsave()
+    eventually(lambda: client.info("persistence")["rdb_last_bgsave_status"] == "err", "its file cannot be written")
+
+
+def mend(redis: Redis) -> None:
+    client: Any = redis.client()
+    client.replicaof("NO", "ONE")
+    for name, value in {"min-replicas-to-write": "0", "save": "", "stop-writes-on-bgsave-error": "no"}.items():
+        client.config_set(name, value)
+
+
+REFUSALS = [take_its_replicas, demote, fail_its_file]
+
+
+@pytest.mark.enough_on("sqlite")
+@pytest.mark.parametrize("refuse", REFUSALS)
+async def test_a_redis_that_answers_and_refuses_ends_no_worker_and_no_talk(
+    new_stack: NewStack, refuse: Callable[[Redis], None]
+) -> None:
+    stack = new_stack(env={"CHAT_LLM": SWIFT})
+    [worker] = stack.workers
+    async with stack.client(stack.person("ada")) as client:
+        session_id = await client.new_session()
+        await client.subscribe(session_id)
+        listening = stack.redis.client()
+        await asyncio.to_thread(eventually, lambda: "brpop" in {one["cmd"] for one in listening.client_list()}, "it")
+        await asyncio.to_thread(refuse, stack.redis)
+        for _ in range(3):
+            await client.answered(session_id, await client.say(session_id, "And now?"), within_s=15)
+            await asyncio.sleep(1)
+        ready = await client.get("/readyz")
+        assert ready["status"] == "degraded" and ready["checks"]["redis"]["status"] == "down"
+        assert worker.alive
+        told = worker.text()
+        assert 1 <= told.count("Connection to broker lost") < 20, "about once a second, and not as fast as it can"
+        assert "PendingDeprecationWarning" not in told
+
+        mend(stack.redis)
+        await client.answered(session_id, await client.say(session_id, "Back again"), within_s=15)
+        await client.agrees()
