@@ -1,7 +1,9 @@
 """The files that operators copy start what the Procfile starts, and name settings and paths that there are."""
 
+import contextlib
 import re
 import shlex
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -209,3 +211,43 @@ def test_nginx_and_prometheus_ask_the_processes_that_the_guide_starts() -> None:
 def test_no_command_of_the_guide_shows_secrets_to_the_system() -> None:
     """What stands on a command line is in the list of processes, and sudo writes it into the log."""
     assert not re.search(r"\$\((cat|grep|sed)[^)]*chat\.env|\benv \$", GUIDE)
+
+
+# --- backups ----------------------------------------------------------------------------------------------------------
+WRITES = """
+import os, sqlite3, sys
+database = sqlite3.connect(sys.argv[1], isolation_level=None)
+database.execute("PRAGMA journal_mode = wal")
+database.execute("PRAGMA wal_autocheckpoint = 0")
+database.execute("CREATE TABLE IF NOT EXISTS said (text)")
+for number in range(2000):
+    database.execute("INSERT INTO said VALUES (?)", (f"{sys.argv[2]} {number} " * 20,))
+os._exit(9)  # as one that is killed
+"""
+
+
+def test_a_backup_put_back_after_a_crash_is_whole(tmp_path: Path) -> None:
+    """What the guide says, as it says it, but for the account and the places."""
+    data, backup = tmp_path / "data", tmp_path / "backup"
+    for folder in (data, backup):
+        folder.mkdir()
+    database = data / "chat.sqlite3"
+    places = {"/var/lib/chat": str(data), "/backup": str(backup), "--owner=chat --group=chat ": ""}
+
+    def here(command: str) -> str:
+        for there, place in places.items():
+            command = command.replace(there, place)
+        return command
+
+    [back_up] = re.findall(r'`(sqlite3 /var/lib/chat/\S+ "\.backup [^`]+)`', GUIDE)
+    [restore] = re.findall(r"^```\n([^`]*/backup/chat\.sqlite3[^`]*)```$", GUIDE, re.MULTILINE)
+    program = shlex.join(find("sqlite3", "sqlite3"))
+    subprocess.run([sys.executable, "-c", WRITES, database, "before"], check=False)
+    subprocess.run(here(back_up).replace("sqlite3", program, 1), shell=True, check=True)
+    subprocess.run([sys.executable, "-c", WRITES, database, "after"], check=False)
+    assert (data / "chat.sqlite3-wal").stat().st_size, "nobody has put it into the file"
+    subprocess.run(here(restore), shell=True, check=True)
+    with contextlib.closing(sqlite3.connect(database)) as restored:
+        assert restored.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        assert restored.execute("SELECT count(*), min(text) < 'before' FROM said").fetchall() == [(2000, 0)]
+    assert database.stat().st_mode & 0o777 == 0o600
