@@ -180,7 +180,7 @@ def test_what_is_for_those_inside_does_not_pass(proxy: Nginx) -> None:
 
 # --- in front of processes that go wrong ------------------------------------------------------------------------------
 class Upstream:
-    """Takes requests, notes them, and does with each what it is told to: answer, hang up or stay silent."""
+    """Takes requests, notes them, and does with each what it is told to: answer, miss, hang up or stay silent."""
 
     def __init__(self, does: str) -> None:
         self.seen: list[bytes] = []
@@ -198,6 +198,8 @@ class Upstream:
             self.seen.append(line.recv(65536))
             if self._does == "answer":
                 line.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")
+            if self._does == "miss":
+                line.sendall(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
             if self._does == "stay silent":
                 self._held.append(line)
             else:
@@ -249,6 +251,14 @@ def test_a_process_that_is_not_there_costs_nobody_a_message(in_front: Any) -> No
     for _ in range(6):
         assert client.post("/api/sessions/x/messages/", json={}).status_code == 200
     assert len(alive.seen) == 6
+
+
+def test_a_file_that_one_process_does_not_have_is_asked_of_another(in_front: Any) -> None:
+    """In the middle of an upgrade: the page of a new process names files that an old one does not know."""
+    client, upstreams = in_front("answer", "miss")
+    assert {client.get("/static/app/assets/main-12345678.js").status_code for _ in range(6)} == {200}
+    assert all(one.seen for one in upstreams)
+    assert {client.get("/api/sessions/x/").status_code for _ in range(6)} == {200, 404}, "other answers are answers"
 
 
 def test_what_a_client_says_of_itself_does_not_arrive(in_front: Any) -> None:

@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 FRONTEND = ROOT / "frontend"
 PACKAGES = FRONTEND / "node_modules"
 BUILT = ROOT / "chat" / "static" / "app"
+KEPT = ".kept"  # names the files of the build before, in a build
 WHEEL = FRONTEND / "node.txt"
 OLDEST_NODE = 20
 SCRIPTS = {"check": ("check",), "test": ("test", "size")}  # of package.json
@@ -162,12 +163,27 @@ def build(node: Node, stamp: str) -> None:
     vite = str(PACKAGES / "vite" / "bin" / "vite.js")
     run(node, node.program, vite, "build", "--outDir", str(draft), "--emptyOutDir", "--logLevel", "warn")
     compress(draft)
+    keep_last(draft)
     (draft / stamp).touch()
     shutil.rmtree(old, ignore_errors=True)
     if BUILT.exists():
         BUILT.rename(old)
     draft.rename(BUILT)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def keep_last(draft: Path) -> None:
+    """Lay the files of the page that is there beside the new ones: who serves it names them until it is restarted.
+
+    What that page had kept itself is left out, or they would pile up.
+    """
+    note = BUILT / KEPT
+    older = set(note.read_text().splitlines()) if note.exists() else set()
+    here = draft / "assets"
+    kept = [path for path in BUILT.glob("assets/*") if path.name not in older and not (here / path.name).exists()]
+    for path in kept:
+        shutil.copy2(path, here)
+    (draft / KEPT).write_text("".join(f"{path.name}\n" for path in kept))
 
 
 def compress(folder: Path) -> None:

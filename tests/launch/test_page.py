@@ -19,6 +19,7 @@ if [ "$1" = --version ]; then echo v{version}; exit; fi
 [ -e {log}.fails ] && exit 1
 mkdir -p "$4/assets" "$4/.vite"
 cat src/main.tsx > "$4/assets/main-12345678.js"
+cat src/main.tsx > "$4/assets/words-$(cut -c1-5 src/main.tsx).js"
 echo '{{}}' > "$4/.vite/manifest.json"
 """
 NPM = """#!/bin/sh
@@ -154,6 +155,25 @@ def test_each_file_has_a_smaller_copy_beside_it(workshop: Workshop) -> None:
     page.main("build")
     smaller = workshop.built / "assets" / "main-12345678.js.gz"
     assert gzip.decompress(smaller.read_bytes()).decode() == workshop.shown()
+
+
+def test_the_files_of_the_page_before_are_kept_for_who_still_serves_it_and_no_older_ones(workshop: Workshop) -> None:
+    for content in ("first", "again", "third", "third, in other words " * 100):
+        workshop.source.write_text(content)
+        page.main("build")
+        if content == "again":
+            assert words(workshop) == ["words-again.js", "words-first.js"]
+    assert words(workshop) == ["words-third.js"], "what both have the same is not kept beside itself"
+    workshop.source.write_text("fifth")
+    page.main("build")
+    assert words(workshop) == ["words-fifth.js", "words-third.js"]
+    older = workshop.built / "assets" / "words-third.js"
+    assert older.read_text() == "third, in other words " * 100
+    assert gzip.decompress(older.with_name("words-third.js.gz").read_bytes()).decode() == older.read_text()
+
+
+def words(workshop: Workshop) -> list[str]:
+    return sorted(path.name for path in workshop.built.glob("assets/words-*.js"))
 
 
 def test_check_and_test_call_what_the_package_names(workshop: Workshop) -> None:
