@@ -44,7 +44,11 @@ class Part:
         except OSError as error:
             raise StartFailed(f"{self.name} cannot be started: {error}.") from error
         self._guard.add(self._process.pid)
-        write_whole(self._pid_file, f"{self._process.pid}\n")
+        try:
+            write_whole(self._pid_file, f"{self._process.pid}\n")
+        except OSError:  # a full disk, say: better no file than one that names another process
+            with contextlib.suppress(OSError):
+                self._pid_file.unlink(missing_ok=True)
 
     def exit_code(self) -> int | None:
         """How it ended (a signal as a negative number); None while it runs."""
@@ -64,7 +68,11 @@ class Part:
         if now < self._start_at:
             return None
         self._start_at = 0.0
-        self.start()
+        try:
+            self.start()
+        except StartFailed as problem:  # there is no memory just now, or no room: the other parts live on
+            self._start_at = now + PAUSE_S
+            return str(problem)
         return f"{self.name} ended ({describe(code)}) and was started again; its log is {self._log}"
 
     def ask_to_stop(self) -> None:

@@ -53,6 +53,37 @@ def test_a_program_that_is_missing_is_a_failed_start(plan: Plan) -> None:
         Part("web", ["/no/such/program"], {}, plan, Guard()).start()
 
 
+def test_a_part_that_cannot_be_started_again_is_tried_until_it_can(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("chatproject.launch.part.PAUSE_S", 0.3)
+    program = plan.data / "program"
+    program.write_text("#!/bin/sh\nsleep 60\n")
+    program.chmod(0o755)
+    part = Part("web", [str(program)], {"PATH": os.defpath}, plan, Guard(needed=False))
+    part.start()
+    program.rename(plan.data / "away")
+    part.kill()
+    told = part.tend()
+    assert told and "web cannot be started" in told
+    assert part.tend() is None, "not again at once"
+    (plan.data / "away").rename(program)
+    assert comes(lambda: "was started again" in (part.tend() or ""), within_s=5)
+    assert not part.is_gone()
+    part.kill()
+
+
+def test_where_no_pid_can_be_written_the_part_is_started_all_the_same_and_once(plan: Plan) -> None:
+    part = Part("web", ["sh", "-c", "echo up; sleep 60"], {"PATH": os.defpath}, plan, Guard(needed=False))
+    part.start()
+    assert comes(lambda: plan.log("web").read_text() == "up\n", within_s=5)
+    (plan.run / "web.pid.new").mkdir()  # as good as a full disk
+    part.kill()
+    assert "was started again" in (part.tend() or "")
+    assert part.tend() is None and not part.is_gone()
+    assert not plan.pid_file("web").exists(), "it would name who is dead"
+    assert comes(lambda: plan.log("web").read_text() == "up\nup\n", within_s=5)
+    part.kill()
+
+
 def test_the_guard_kills_what_its_owner_left() -> None:
     sleeper = subprocess.Popen(["sleep", "60"], start_new_session=True)
     spared = subprocess.Popen(["sleep", "60"], start_new_session=True)
