@@ -27,6 +27,7 @@ EXPRESSIONS = {f"alert {rule['alert']}": str(rule["expr"]) for rule in RULES} | 
 }
 
 
+PLAYED = ROOT / "tests" / "watching" / "alerts.yml"
 JOBS = {"chat-web", "chat-worker"}
 
 
@@ -94,9 +95,15 @@ def test_prometheus_takes_the_configuration_whose_jobs_the_rules_know(name: str)
 
 def test_prometheus_takes_the_rules_and_they_fire_when_they_should() -> None:
     promtool = find("promtool", "prometheus")
-    for words in (["check", "rules", FOLDER / "alerts.yml"], ["test", "rules", "tests/watching/alerts.yml"]):
+    for words in (["check", "rules", str(FOLDER / "alerts.yml")], ["test", "rules", str(PLAYED)]):
         done = subprocess.run([*promtool, *words], cwd=ROOT, check=False, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("rule", [rule["alert"] for rule in RULES])
+def test_each_rule_is_played_once_where_it_fires_and_once_where_it_does_not(rule: str) -> None:
+    cases = [one for test in yaml.safe_load(PLAYED.read_text())["tests"] for one in test["alert_rule_test"]]
+    assert {bool(one["exp_alerts"]) for one in cases if one["alertname"] == rule} == {True, False}
 
 
 def test_each_metric_of_ours_is_on_the_dashboard() -> None:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import product
 from typing import Any
 from uuid import UUID
 
@@ -91,6 +92,11 @@ class Runtime:
         """Tell how this process is, whenever somebody asks for its metrics."""
         metrics.RUNS_HELD.read_by(lambda: len(self.held))
         metrics.LEASE_AGE.read_by(lambda: None if self.worker_id is None else time.monotonic() - self._renewed_at)
+        # What rules watch is there from the start: to Prometheus, a counter that appears at 12 has not risen.
+        for what in ("lost", "stuck", "waiting"):
+            metrics.SWEPT.labels(what)
+        for name, result in product(("sweep", "tidying"), ("done", "failed")):
+            metrics.SWEEPS.labels(name, result)
 
     def _run_loop(self, ready: threading.Event) -> None:
         self._loop = asyncio.new_event_loop()

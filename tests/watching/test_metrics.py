@@ -73,6 +73,15 @@ async def test_web_counts_its_doors_sockets_and_deliveries(talked: tuple[Numbers
     assert "chat_loop_lag_seconds" in numbers and "chat_lease_age_seconds" not in numbers
 
 
+async def test_what_the_rules_count_is_there_before_it_happens(stack: Stack) -> None:
+    """To Prometheus, a counter that appears at 12 has not risen."""
+    closed = {f"chat_sockets_closed_total{{code={code}}}" for code in (4408, 4429)}
+    swept = {f"chat_swept_total{{what={what}}}" for what in ("lost", "stuck", "waiting")}
+    swept |= {f"chat_sweeps_total{{result=failed,what={what}}}" for what in ("sweep", "tidying")}
+    assert closed <= set(web(stack)) and swept <= set(worker(stack))
+    assert not swept & set(web(stack)) and not closed & set(worker(stack))
+
+
 async def test_a_worker_counts_runs_calls_and_deltas(talked: tuple[Numbers, Numbers]) -> None:
     _, numbers = talked
     assert numbers["chat_runs_total{code=,outcome=succeeded}"] == 2
