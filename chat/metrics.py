@@ -132,7 +132,7 @@ DATABASE_THREADS = Reading("chat_database_threads", "Database threads that a pro
 READY = Reading("chat_ready", "Whether it answers, 1 or 0.", "check")
 RUNS_QUEUED = Reading("chat_runs_queued", "Runs that wait.")
 RUNS_RUNNING = Reading("chat_runs_running", "Runs in progress.")
-OLDEST_QUEUED = Reading("chat_oldest_queued_seconds", "How long the run at the head has waited; 0 = none.")
+OLDEST_QUEUED = Reading("chat_oldest_queued_seconds", "How long the oldest that could be taken has waited; 0 = none.")
 INTERRUPTS_OPEN = Reading("chat_interrupts_open", "Questions that wait for people.")
 OLDEST_INTERRUPT = Reading("chat_oldest_interrupt_seconds", "How long the oldest of them has waited; 0 = none.")
 WORKERS = Reading("chat_workers", "Workers whose lease holds.")

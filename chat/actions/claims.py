@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from django.conf import settings
-from django.db.models import Case, Count, Exists, OuterRef, Q, When
+from django.db.models import Case, Count, Exists, OuterRef, Q, QuerySet, When
 from django.db.models.functions import Now
 
 from chat import stream
@@ -99,13 +99,18 @@ def claimable_sessions(waiting_for_s: float) -> list[UUID]:
 
     One row a session, and none of a user without a free slot: one user's thousand waiting runs hide nobody else's.
     """
-    before = Now() - timedelta(seconds=waiting_for_s)
+    found = claimable_runs().filter(queued_at__lte=Now() - timedelta(seconds=waiting_for_s))
+    return list(found.order_by("queued_at").values_list("session_id", flat=True)[:200])
+
+
+def claimable_runs() -> QuerySet[Run]:
+    """Queued runs that a worker could take: neither their session nor their user's places keep them waiting."""
     ahead = Run.objects.filter(session_id=OuterRef("session_id")).filter(
         Q(status__in=(Status.RUNNING, Status.INTERRUPTED)) | Q(status=Status.QUEUED, position__lt=OuterRef("position"))
     )
-    found = Run.objects.filter(status=Status.QUEUED, queued_at__lte=before).exclude(Exists(ahead))
+    found = Run.objects.filter(status=Status.QUEUED).exclude(Exists(ahead))
     if settings.CHAT_RUNS_PER_USER:
         running = Run.objects.filter(status=Status.RUNNING).values("user_id").annotate(count=Count("pk"))
         full = running.filter(count__gte=settings.CHAT_RUNS_PER_USER)
         found = found.exclude(user_id__in=full.values("user_id"))
-    return list(found.order_by("queued_at").values_list("session_id", flat=True)[:200])
+    return found

@@ -17,6 +17,7 @@ from django.utils.crypto import constant_time_compare
 from prometheus_client.exposition import choose_encoder
 
 from chat import metrics
+from chat.actions import claims
 from chat.api.answers import Text, raises
 from chat.api.doors import Door
 from chat.api.health import readiness
@@ -88,15 +89,13 @@ class Table:
 
 def _ask_table() -> dict[str, float]:
     open_runs = Run.objects.filter(status__in=(Run.Status.QUEUED, Run.Status.RUNNING))
-    rows = {
-        row["status"]: row for row in open_runs.values("status").annotate(count=Count("pk"), since=Min("queued_at"))
-    }
+    counts = dict(open_runs.values_list("status").annotate(Count("pk")))
+    since = claims.claimable_runs().aggregate(since=Min("queued_at"))["since"]
     asked = Interrupt.objects.open().aggregate(count=Count("pk"), since=Min("created_at"))
-    queued, running = rows.get(Run.Status.QUEUED), rows.get(Run.Status.RUNNING)
     return {
-        "queued": queued["count"] if queued else 0,
-        "running": running["count"] if running else 0,
-        "oldest": _age_s(queued["since"]) if queued else 0,
+        "queued": counts.get(Run.Status.QUEUED, 0),
+        "running": counts.get(Run.Status.RUNNING, 0),
+        "oldest": _age_s(since) if since else 0,
         "asked": asked["count"],
         "oldest_asked": _age_s(asked["since"]) if asked["since"] else 0,
         "workers": Worker.objects.alive().count(),

@@ -63,9 +63,7 @@ async def test_with_a_frozen_redis_the_answer_still_comes(nobody: Caller, redis_
     assert time.monotonic() - begun < health.LIMIT_S + 1
 
 
-async def test_with_a_redis_that_answers_and_takes_nothing_it_is_degraded(
-    nobody: Caller, redis_server: Redis
-) -> None:
+async def test_with_a_redis_that_answers_and_takes_nothing_it_is_degraded(nobody: Caller, redis_server: Redis) -> None:
     await _alive()
     redis_server.client().config_set("min-replicas-to-write", "1")
     assert _statuses(await nobody.get("/readyz")) == ["degraded", "ok", "down", "ok"]
