@@ -11,6 +11,7 @@ from django.utils import timezone
 from chat.models import AuditEntry, Member, User
 
 STILL_LOOKING = timedelta(minutes=5)
+BATCH = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,5 +50,11 @@ def _write(visit: Visit, session_ids: Collection[UUID], what: str) -> None:
 
 def prune_audit() -> None:
     """Forget what is older than an operator wants it kept."""
-    if settings.CHAT_AUDIT_DAYS:
-        AuditEntry.objects.filter(at__lt=timezone.now() - timedelta(days=settings.CHAT_AUDIT_DAYS)).delete()
+    if not settings.CHAT_AUDIT_DAYS:
+        return
+    before = timezone.now() - timedelta(days=settings.CHAT_AUDIT_DAYS)
+    while True:  # a little at a time, since nobody else can write to SQLite meanwhile
+        old = list(AuditEntry.objects.filter(at__lt=before).order_by("at").values_list("pk", flat=True)[:BATCH])
+        AuditEntry.objects.filter(pk__in=old).delete()
+        if len(old) < BATCH:
+            return

@@ -8,6 +8,8 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from chat.actions import audit
@@ -30,6 +32,20 @@ def test_entries_are_kept_for_ever_or_for_so_many_days(ada: User, settings: Any)
     settings.CHAT_AUDIT_DAYS = 7
     audit.prune_audit()
     assert old not in AuditEntry.objects.all() and AuditEntry.objects.count() == 1
+
+
+def test_many_old_entries_are_forgotten_a_few_at_a_time(
+    ada: User, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.CHAT_AUDIT_DAYS = 7
+    monkeypatch.setattr(audit, "BATCH", 2)
+    audit.record_act(audit.Visit(ada, "/admin/", "127.0.0.1"), [uuid4() for _ in range(6)], "cancel run")
+    young = AuditEntry.objects.latest("pk")
+    AuditEntry.objects.exclude(pk=young.pk).update(at=timezone.now() - timedelta(days=8))
+    with CaptureQueriesContext(connection) as queries:
+        audit.prune_audit()
+    assert AuditEntry.objects.get() == young
+    assert sum(one["sql"].startswith("DELETE") for one in queries) == 3
 
 
 def test_what_is_too_long_to_be_kept_is_kept_in_part(ada: User) -> None:
