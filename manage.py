@@ -9,6 +9,9 @@ def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "chatproject.settings")
     from django.core.management import execute_from_command_line
 
+    from chatproject.environment import adopt_running_stack
+
+    adopt_running_stack()
     execute_from_command_line(sys.argv)
 
 

@@ -1,5 +1,6 @@
 """Read settings from the environment, and loudly refuse what makes no sense."""
 
+import fcntl
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -7,6 +8,7 @@ from tempfile import NamedTemporaryFile
 
 from django.core.exceptions import ImproperlyConfigured
 
+BASE_DIR = Path(__file__).resolve().parent.parent
 MOST = 10**9  # where there is no better bound: as seconds 31 years, which every date and timer can be moved by
 DAYS_MOST = 36_500
 
@@ -55,16 +57,38 @@ def listed(name: str) -> list[str]:
     return [part.strip() for part in text(name).split(",") if part.strip()]
 
 
-def adopt_running_stack(data_dir: Path) -> None:
-    """Take the settings of the stack that runs on this data folder, where the environment is silent."""
+def data_dir() -> Path:
+    return Path(text("CHAT_DATA_DIR", str(BASE_DIR / ".data"))).resolve()
+
+
+def adopt_running_stack() -> None:
+    """Take the settings of the stack that runs on the data folder, where the environment is silent.
+
+    For commands alone: a server that took them would be a second one in local mode, whatever it was meant to be.
+    """
+    folder = data_dir()
     try:
-        lines = (data_dir / "run" / "env").read_text().splitlines()
+        lines = (folder / "run" / "env").read_text().splitlines()
     except OSError:
         return
+    if not is_held(folder / "lock"):
+        return  # one that was killed has left it
     for line in lines:
         name, _, value = line.partition("=")
         if name in {"PORT", "REDIS_URL", "DATABASE_URL", "CHAT_ENV"}:
             os.environ.setdefault(name, value)
+
+
+def is_held(lock: Path) -> bool:
+    """Whether a launcher lives, which holds the lock of its data folder."""
+    try:
+        with lock.open() as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        pass
+    return False
 
 
 def secret_key(data_dir: Path, *, local: bool) -> str:

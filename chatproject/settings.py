@@ -1,7 +1,6 @@
 """All settings. What an operator may set is read from the environment, in one place, here."""
 
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -12,11 +11,7 @@ from django.templatetags.static import static
 from chatproject import environment as env
 from chatproject import logs
 
-BASE_DIR = Path(__file__).resolve().parent.parent
-
-CHAT_DATA_DIR = Path(env.text("CHAT_DATA_DIR", str(BASE_DIR / ".data"))).resolve()
-env.adopt_running_stack(CHAT_DATA_DIR)
-
+CHAT_DATA_DIR = env.data_dir()
 CHAT_ENV = env.text("CHAT_ENV", "production")
 if CHAT_ENV not in {"local", "production"}:
     raise ImproperlyConfigured(f"CHAT_ENV must be local or production; it is {CHAT_ENV!r}")

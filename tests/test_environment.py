@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
 from chatproject import environment
+from tests.processes import ROOT
+from tests.stack import bare_environment
 
 
 @pytest.mark.parametrize(("written", "days"), [("", 7), ("30", 30), ("0.5", 0.5), ("0", 0), ("43200s", 0.5), ("0s", 0)])
@@ -43,3 +50,34 @@ def test_what_is_no_time_is_refused(monkeypatch: pytest.MonkeyPatch, written: st
     monkeypatch.setenv("CHAT_RETENTION_DAYS", written)
     with pytest.raises(ImproperlyConfigured, match="CHAT_RETENTION_DAYS"):
         environment.days("CHAT_RETENTION_DAYS", 7)
+
+
+SHOW = "from django.conf import settings; print(settings.CHAT_ENV, settings.REDIS_URL)"
+COMMAND, SERVER = ["manage.py", "shell", "--no-imports", "-v0", "-c", SHOW], ["-c", SHOW]
+OF_THE_STACK, OF_THE_SERVER = "local redis://127.0.0.1:23456/0", "production redis://production/0"
+
+
+@pytest.mark.parametrize(
+    ("words", "lives", "given", "told"),
+    [
+        (COMMAND, True, {}, OF_THE_STACK),
+        (COMMAND, True, {"REDIS_URL": "redis://other/0"}, "local redis://other/0"),
+        (COMMAND, False, {"REDIS_URL": "redis://production/0"}, OF_THE_SERVER),
+        (SERVER, False, {"REDIS_URL": "redis://production/0"}, OF_THE_SERVER),
+        (SERVER, True, {"REDIS_URL": "redis://production/0"}, OF_THE_SERVER),
+    ],
+    ids=["a command", "a command that is told more", "after a crash", "a server after a crash", "a server beside it"],
+)
+def test_a_command_takes_the_settings_of_the_stack_that_runs_and_a_server_never(
+    tmp_path: Path, words: list[str], lives: bool, given: dict[str, str], told: str
+) -> None:
+    """What a killed stack left must not put a server, nor what is done to its database, into local mode."""
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "env").write_text("REDIS_URL=redis://127.0.0.1:23456/0\nCHAT_ENV=local\n")
+    env = bare_environment() | {"CHAT_DATA_DIR": str(tmp_path), "SECRET_KEY": "x" * 50, "ALLOWED_HOSTS": "here"}
+    with (tmp_path / "lock").open("w") as lock:
+        if lives:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        command = [sys.executable, *words]
+        done = subprocess.run(command, cwd=ROOT, env=env | given, capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == told, done.stderr

@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 LOG_LIMIT_BYTES = 5 * 1024 * 1024
 PORT_PATIENCE_S = 0.5
 LOCK_PATIENCE_S = 10.0
+GLANCE_S = 0.3  # a command that asks whether we run has the lock for less
 
 
 class StartFailed(Exception):
@@ -77,14 +78,15 @@ def claim_data_folder(plan: Plan) -> IO[str]:
         lock = (plan.data / "lock").open("w")
     except OSError as error:
         raise StartFailed(f"CHAT_DATA_DIR cannot be used: {error}.") from error
-    patience = time.monotonic() + LOCK_PATIENCE_S
+    began = time.monotonic()
     while True:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return lock
         except OSError:
             # A stack that serves has its env file; one without it is on its way out, and worth a wait.
-            if (plan.run / "env").exists() or time.monotonic() > patience:
+            patience = GLANCE_S if (plan.run / "env").exists() else LOCK_PATIENCE_S
+            if time.monotonic() > began + patience:
                 check_port(plan)
                 raise StartFailed(f"Another chat server runs on {plan.data}: set CHAT_DATA_DIR and PORT.") from None
             time.sleep(0.1)
