@@ -243,6 +243,32 @@ async def redis_full(scene: Scene) -> Found:
 
 
 @fault(
+    44,
+    "Redis refuses",
+    "it answers, and takes nothing for 12 s, as one that has lost its replicas",
+    "every process stays up; answers go on and are stored; live again within 6 s",
+)
+async def redis_refuses(scene: Scene) -> Found:
+    stack = scene.stack
+    async with scene.audience(sessions=20, pace=LONG) as audience:
+        audience.start()
+        await audience.flowing()
+        pids = [part.pid for part in (*stack.workers, *stack.webs)]
+        client: Any = stack.redis.client()
+        client.config_set("min-replicas-to-write", "1")
+        try:
+            await asyncio.sleep(12)
+        finally:
+            client.config_set("min-replicas-to-write", "0")
+        took = await audience.growing(within_s=6)
+        tally = await audience.stop()
+        restarted = audience.restarts("worker_lost")
+    assert restarted == 0, f"{restarted} answers began anew"
+    assert pids == [part.pid for part in (*stack.workers, *stack.webs) if part.alive], "a process has ended"
+    return Found(1, tally, f"live again after {took:.1f} s")
+
+
+@fault(
     15,
     "nonsense in Redis",
     "junk in the queues and in every channel; drafts and fences deleted, or of another type",
