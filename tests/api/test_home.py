@@ -12,7 +12,6 @@ from uuid import uuid4
 
 import pytest
 from asgiref.sync import sync_to_async
-from django.conf import settings
 from django.db import OperationalError
 from django.http import HttpResponse
 from django.test import AsyncClient, Client, RequestFactory
@@ -24,6 +23,7 @@ from chat.database import Pool
 from chat.models import User
 from tests.api.conftest import Caller
 from tests.inside import WAIT_S
+from tests.processes import ROOT
 
 BUILT = Built("app/assets/main-12345678.js", ("app/assets/main-87654321.css",), ("app/assets/more-12345678.js",))
 NEW = "battery staple 17"
@@ -225,7 +225,7 @@ async def test_what_the_pages_load_is_served(ada: Caller) -> None:
         assert response.status_code == 200
         assert response.headers["Content-Type"].startswith(kind)
         assert response.headers["X-Content-Type-Options"] == "nosniff"
-        whole = (Path(settings.BASE_DIR) / "chat" / "static" / "chat" / name).read_bytes()
+        whole = (ROOT / "chat" / "static" / "chat" / name).read_bytes()
         assert response.content == whole
         part = await client.get(f"/static/chat/{name}", headers={"Range": "bytes=1-3"})
         assert (part.status_code, part.content) == (206, whole[1:4])

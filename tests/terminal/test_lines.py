@@ -1,6 +1,7 @@
 """`manage.py chat` as its own process, with no terminal: lines in, answers out, an exit code."""
 
 import asyncio
+import fcntl
 import os
 import sys
 from io import StringIO
@@ -249,7 +250,10 @@ async def test_the_address_is_that_of_the_stack_that_runs_on_this_folder(tmp_pat
     async with ScriptedServer() as server:
         (tmp_path / "run").mkdir()
         (tmp_path / "run" / "env").write_text(f"PORT={server.port}\nREDIS_URL=redis://127.0.0.1:1/0\n")
-        assert await talk("", "hello\n", data_dir=tmp_path, way=MANAGE) == (0, "you said hello\n", "")
+        with (tmp_path / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # as who runs there does
+            said = await talk("", "hello\n", data_dir=tmp_path, way=MANAGE)
+        assert said == (0, "you said hello\n", "")
 
 
 # --- questions --------------------------------------------------------------------------------------------------------
