@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 STOOD_S = 0.02  # a timer that comes so much too late tells that its loop stood
+LOOKS = 10  # for that often: what is there is read in a few turns, and a loop that is always late must end, too
 
 
 class Patience:
@@ -15,6 +16,7 @@ class Patience:
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
+        self._looks = LOOKS
 
     async def __aenter__(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -28,7 +30,8 @@ class Patience:
 
     def _look(self) -> None:
         now = self._loop.time()
-        if now - self._due > STOOD_S:
+        if now - self._due > STOOD_S and self._looks:
+            self._looks -= 1
             self._look_at(now + STOOD_S)
         else:
             self._limit.reschedule(now)
