@@ -250,4 +250,5 @@ def stuck_runs(over_s: float, limit_of: Callable[[dict[str, Any]], float] = lamb
     long = Run.objects.filter(status=Status.RUNNING, started_at__lt=Now() - timedelta(seconds=over_s))
     aged = long.annotate(age=age).values_list("pk", "age", "agent__run_limit")
     stuck = [run_id for run_id, age, limit in aged if age.total_seconds() > limit_of(limit) + over_s]
-    return list(Run.objects.filter(pk__in=stuck[:100]).select_related("agent")) if stuck else []
+    # Of the same: one that was put back and claimed meanwhile has begun a moment ago.
+    return list(long.filter(pk__in=stuck[:100]).select_related("agent")) if stuck else []

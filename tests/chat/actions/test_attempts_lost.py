@@ -99,6 +99,18 @@ def test_a_run_that_hangs_is_taken_from_a_worker_that_lives(talk: Talk) -> None:
     assert back is not None and (back.status, back.crashes) == ("queued", 1)
 
 
+def test_an_attempt_that_began_while_hung_ones_are_looked_for_is_none_of_them(talk: Talk) -> None:
+    run = talk.start()
+    Run.objects.filter(pk=run.pk).update(started_at=timezone.now() - timedelta(hours=1))
+
+    def limit_of(run_limit: dict[str, Any]) -> float:  # meanwhile another sweep is faster, and a worker claims it
+        attempts.put_back(Run.objects.get(pk=run.pk), "worker_lost", stuck=True)
+        talk.claim()
+        return 0.0
+
+    assert attempts.stuck_runs(60, limit_of) == []
+
+
 # --- what nobody came for ---------------------------------------------------------------------------------------------
 
 
