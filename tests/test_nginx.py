@@ -60,7 +60,7 @@ def certify(folder: Path) -> None:
 
 
 class Nginx(Process):
-    """The files of the guide in front of two ports; `changed` are further words of nginx.conf to put others for."""
+    """The files of the guide in front of some ports; `changed` are further words of nginx.conf to put others for."""
 
     def __init__(self, folder: Path, ports: list[int], **changed: str) -> None:
         folder.mkdir(exist_ok=True)
@@ -79,10 +79,9 @@ class Nginx(Process):
             conf = conf.replace(there, here)
         (folder / "conf.d" / "chat.conf").write_text(conf)
         upstream = (DEPLOY / "upstream.conf").read_text()
-        for there, port in zip(("127.0.0.1:8001", "127.0.0.1:8002"), ports, strict=True):
-            assert there in upstream
-            upstream = upstream.replace(there, f"127.0.0.1:{port}")
-        (folder / "conf.d" / "upstream.conf").write_text(upstream)
+        first, second = (line for line in upstream.splitlines(keepends=True) if line.lstrip().startswith("server "))
+        lines = [first.replace("127.0.0.1:8001", f"127.0.0.1:{port}") for port in ports]
+        (folder / "conf.d" / "upstream.conf").write_text(upstream.replace(first + second, "".join(lines)))
         main = folder / "nginx.conf"
         main.write_text(MAIN.format(folder=folder, user="user root;" if os.geteuid() == 0 else ""))
         command = [*find("nginx", "nginx"), "-p", str(folder), "-c", str(main), "-e", "stderr"]
@@ -255,8 +254,8 @@ def test_a_process_that_is_not_there_costs_nobody_a_message(in_front: Any) -> No
 
 def test_a_file_that_one_process_does_not_have_is_asked_of_another(in_front: Any) -> None:
     """In the middle of an upgrade: the page of a new process names files that an old one does not know."""
-    client, upstreams = in_front("answer", "miss")
-    assert {client.get("/static/app/assets/main-12345678.js").status_code for _ in range(6)} == {200}
+    client, upstreams = in_front("answer", "miss", "miss", "miss", "miss")
+    assert {client.get("/static/app/assets/main-12345678.js").status_code for _ in range(12)} == {200}
     assert all(one.seen for one in upstreams)
     assert {client.get("/api/sessions/x/").status_code for _ in range(6)} == {200, 404}, "other answers are answers"
 
