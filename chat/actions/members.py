@@ -125,6 +125,8 @@ def remove_member(user: User, session_id: UUID, user_id: UUID, *, by_operator: b
 
 
 def _refuse_to_orphan(session_id: UUID, member: Member) -> None:
-    owners = Member.objects.filter(session_id=session_id, role=Member.Role.OWNER, user__is_active=True)
-    if not owners.exclude(pk=member.pk).exists():
+    others = Member.objects.filter(session_id=session_id, role=Member.Role.OWNER).exclude(pk=member.pk)
+    if member.user.is_active:
+        others = others.filter(user__is_active=True)
+    if not others.exists():
         raise Conflict("A session needs an owner: make somebody else one first, or delete it.")
