@@ -12,8 +12,10 @@ http = get_asgi_application()
 from channels.routing import ProtocolTypeRouter, URLRouter
 from django.core.signals import request_started
 from django.db import close_old_connections, reset_queries
+from django.urls import get_resolver
 
 from chat import database, servers
+from chat.api.built import built
 from chat.routing import websocket_urlpatterns
 from chatproject import logs, traces
 
@@ -29,6 +31,9 @@ servers.watch_shutdown()
 application = servers.aware(
     ProtocolTypeRouter({"http": traces.traced(http), "websocket": URLRouter(websocket_urlpatterns)})
 )
+# Now, and not at the first request: the page has to be that of the files, which were listed above.
+built()
+assert get_resolver().url_patterns
 # All that was loaded is there to stay: to look through it for garbage holds up every socket for a tenth of a second.
 gc.collect()
 gc.freeze()
