@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import re
+import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -78,7 +79,8 @@ def machine() -> str:
     info = Path("/proc/cpuinfo")
     named = re.search(r"^model name\s*: (.+)$", info.read_text(), re.M) if info.exists() else None
     cpu = named[1].strip() if named else platform.processor() or platform.machine()
-    return f"{os.cpu_count()} × {cpu}, Python {platform.python_version()}"
+    built = "the system's own" if sys.base_prefix == "/usr" else "built apart from the system"
+    return f"{os.cpu_count()} × {cpu}, Python {platform.python_version()} ({built})"
 
 
 def save(name: str, title: str, figures: Iterable[Figure], facts: dict[str, Any], path: Path = RESULTS) -> None:
