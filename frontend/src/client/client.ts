@@ -77,7 +77,7 @@ export class Chat {
       onChange: (sessionId) => this.changed(sessionId),
       onRead: (session, keys) => {
         for (const key of keys) this.outbox.confirmed(key);
-        this.sessions.put(session);
+        if (this.sessions.row(session.session_id)) this.sessions.put(session); // reading it moves it nowhere
       },
       random: options.random,
     });

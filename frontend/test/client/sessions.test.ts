@@ -46,6 +46,26 @@ describe("the list", () => {
     expect(listed(), "a whole page is new").toEqual(ids());
   });
 
+  it.each(["before", "after"] as const)("keeps an old session that is opened by its address where it belongs: %s it is there", async (when) => {
+    const rows = Array.from({ length: 90 }, (_, index) => row(`s${index}`, `S${index}`));
+    const first = rows.slice(0, 40);
+    server.pages["GET /api/sessions/"] = listOf("/api/sessions/", () => rows);
+    server.pages["GET /api/sessions/s60/"] = { ...blank(), ...rows[60]!, title: "Read" };
+    const chat = await opened();
+    const arrive = await asked(chat, "find", { results: first, next: "http://chat/api/sessions/?limit=40&cursor=40", previous: null });
+    if (when === "after") await arrive();
+    await chat.open("s60");
+    if (when === "before") await arrive();
+    expect(listed(chat)).toEqual(first.map((one) => one.session_id));
+    server.pages["GET /api/sessions/"] = listOf("/api/sessions/", () => rows);
+    await chat.sessions.more();
+    await chat.sessions.refresh();
+    expect(listed(chat).indexOf("s60")).toBe(60);
+    await chat.open("s60");
+    await chat.sessions.more();
+    expect(listed(chat)).toEqual(rows.map((one) => one.session_id));
+  });
+
   const listed = (chat: { sessions: { state: { rows: readonly { session_id: string }[] } } }) =>
     chat.sessions.state.rows.map((one) => one.session_id);
   const page = (...rows: object[]) => ({ results: rows, next: null, previous: null });
@@ -89,6 +109,17 @@ describe("the list", () => {
     server.pages["GET /api/sessions/"] = page(row("a", "A"));
     await chat.sessions.refresh();
     expect(listed(chat)).toContain("a");
+  });
+
+  it("shows a session that is read before it is listed, from the next look on", async () => {
+    server.pages["GET /api/sessions/"] = page(row("a", "A"));
+    const chat = await opened();
+    await chat.sessions.refresh();
+    server.pages["GET /api/sessions/new/"] = { ...blank(), ...row("new", "New") };
+    await chat.open("new");
+    server.pages["GET /api/sessions/"] = page(row("new", "New"), row("a", "A"));
+    await chat.sessions.refresh();
+    expect(listed(chat)).toEqual(["new", "a"]);
   });
 
   it("counts the questions that wait, and forgets those that are settled", async () => {

@@ -126,6 +126,7 @@ describe("one's own part in a session", () => {
   });
 
   it("ends with one's being taken out: the session is missing and off the list, and nothing is being written", async () => {
+    server.pages["GET /api/sessions/"] = { results: [blank()], next: null, previous: null };
     const chat = await opened();
     expect(chat.sessions.row(SESSION)).toBeDefined();
     server.socket.tell(told("removed", 2, "ada"));
@@ -134,6 +135,7 @@ describe("one's own part in a session", () => {
   });
 
   it("goes on where somebody else is taken out", async () => {
+    server.pages["GET /api/sessions/"] = { results: [blank()], next: null, previous: null };
     const chat = await opened();
     server.socket.tell(told("removed", 2, "bob"));
     expect(chat.opened.get(SESSION)!.status).toBe("ready");
