@@ -15,8 +15,19 @@ describe("JSON with long integers", () => {
     expect(parse("[9007199254740993]")).toEqual([new Exact("9007199254740993")]);
   });
 
-  it.each(['{"a":00012345678901234567890}', "{1234567890123456789}", '{"a":12345678901234567890'])("is refused where it is none: %s", (text) => {
+  it.each(['{"a":00012345678901234567890}', "{1234567890123456789}", "{1234567890123456789: 1}", '{"a":12345678901234567890'])("is refused where it is none: %s", (text) => {
     expect(() => parse(text)).toThrow(SyntaxError);
+  });
+
+  it("is refused at once where it is a text without an end", () => {
+    const began = performance.now();
+    expect(() => parse(`{"n":12345678901234567890,"s":"${'\\"'.repeat(20_000)}`)).toThrow(SyntaxError);
+    expect(performance.now() - began, "milliseconds").toBeLessThan(1000); // it took seconds
+  });
+
+  it("comes back with any number of escapes", () => {
+    const text = `{"s":"${"\\n".repeat(5_000_000)}","n":12345678901234567890}`;
+    expect(parse(text)).toMatchObject({ n: new Exact("12345678901234567890") });
   });
 
   it("reads a number as it is typed", () => {
