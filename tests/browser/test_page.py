@@ -83,15 +83,21 @@ STANDS = """(paragraph) => {
 }"""
 
 
-def test_the_host_behind_a_link_is_shown_as_it_is(visit: Visit) -> None:
+# How far a link's host stands to the right of its words, and to the left of them.
+APART = """(link) => {
+  const [words, host] = [...link.querySelectorAll("bdi")].map((one) => one.getBoundingClientRect());
+  return [host.left - words.right, words.left - host.right];
+}"""
+
+
+def test_the_host_behind_a_link_follows_its_words_as_the_line_goes(visit: Visit) -> None:
     ada = visit("ada")
-    ada.new_chat().say("[\u202enI ngiS](https://moc.elgoog.evil.io/) and some more, so that both have room")
-    link = ada.page.locator(".asked .prose a").first
-    expect(link).to_have_text("nI ngiS (moc.elgoog.evil.io)")
-    words, host = (link.locator("bdi").nth(at).bounding_box() for at in (0, 1))
-    assert words is not None
-    assert host is not None
-    assert words["x"] < host["x"]
+    ada.new_chat().say("See [שלום](https://evil.example/1) now\n\nשלום [here](https://evil.example/2) שלום")
+    links = ada.page.locator(".asked .prose a")
+    expect(links).to_have_text(["שלום (evil.example)", "here (evil.example)"])
+    in_english, in_hebrew = (links.nth(at).evaluate(APART) for at in (0, 1))
+    assert in_english[0] > 1, "to the right, behind a space"
+    assert in_hebrew[1] > 1, "to the left, behind a space"
 
 
 # -- in Chinese --------------------------------------------------------------------------------------------------------

@@ -126,7 +126,8 @@ function link(token: Tokens.Link, key: number): ReactNode {
       <bdi>
         <InLink.Provider value>{words}</InLink.Provider>
       </bdi>
-      {told ? null : <bdi className="leads-to"> ({safe.to})</bdi>}
+      {told ? null : " "}
+      {told ? null : <bdi className="leads-to">({safe.to})</bdi>}
     </a>
   );
 }

@@ -123,6 +123,11 @@ describe("a picture from elsewhere", () => {
   });
 });
 
+it("the host behind words stands beside them, in a direction of its own", () => {
+  const [link] = new Drawn("See [שלום](https://evil.example/1) now").all("a");
+  expect([...link!.childNodes].map((one) => [one.nodeName, one.textContent])).toEqual([["BDI", "שלום"], ["#text", " "], ["BDI", "(evil.example)"]]);
+});
+
 describe("what is meant well", () => {
   it("is drawn", () => {
     const drawn = new Drawn("# T\n\n**b** *i* `c` ~~d~~ <https://chat.example/a> a@chat.example\n\n- [x] t\n\n1. o\n\n> q\n\n| h |\n|--:|\n| c |\n\n```py\nx = 1 < 2\n```\n\n---");
