@@ -11,6 +11,7 @@ import { Boundary, BrokenPage } from "../ui/Boundary";
 import { LIST_LIES_OVER, useTakesFocus } from "../ui/focus";
 import { Icon } from "../ui/Icon";
 import { Notices } from "../ui/Notices";
+import { straight } from "../ui/turning";
 import { ConnectionBanner, ConnectionSign } from "./Connection";
 import { AgentsContext, useOpened, useTopic, useWorld, type World, WorldContext } from "./context";
 import { go, useSessionId } from "./route";
@@ -93,7 +94,7 @@ function Page({ onLanguage }: { onLanguage: (language: Language) => void }) {
   const session = opened?.talk.session ?? (sessionId ? chat.sessions.row(sessionId) : undefined) ?? null;
   const panel = side === "inbox" || (side === "session" && opened !== undefined && session !== null);
   const gone = opened?.status === "missing";
-  const title = gone ? t("app") : session ? session.title || t("session.untitled") : t("session.new");
+  const title = gone ? t("app") : session ? straight(session.title) || t("session.untitled") : t("session.new");
 
   useEffect(() => {
     document.title = `${asks ? `(${asks}) ` : ""}${sessionId ? title : t("app")}`;

@@ -4,6 +4,7 @@ import { useEffect, useRef, useState } from "react";
 import type { Talk } from "../client";
 import { useWords } from "../i18n";
 import { promptText } from "../ui/problems";
+import { straight } from "../ui/turning";
 import { contentOf } from "./Notice";
 
 const TOLD = 600; // characters; the rest is in the thread
@@ -26,7 +27,7 @@ export function Announcer({ talk, version }: { talk: Talk; version: number }) {
   }, [talk, version, words]);
   return (
     <div className="off-screen" role="status" aria-live="polite">
-      {text}
+      {straight(text)}
     </div>
   );
 }

@@ -2,6 +2,7 @@
 
 import type { CSSProperties } from "react";
 import type { Author } from "../client";
+import { straight } from "./turning";
 
 const HUES = 12;
 
@@ -18,9 +19,9 @@ export function colours(author: Pick<Author, "name" | "color">): CSSProperties {
 }
 
 function sign(author: Pick<Author, "name" | "title" | "avatar">): string {
-  const avatar = author.avatar.trim();
+  const avatar = straight(author.avatar).trim();
   if (avatar && [...avatar].length <= 4 && !/[/.:\w]/.test(avatar)) return avatar; // an emoji; no address is fetched
-  return ([...(author.title || author.name || "?")][0] ?? "?").toUpperCase();
+  return ([...straight(author.title || author.name || "?")][0] ?? "?").toUpperCase();
 }
 
 type Who = Pick<Author, "name" | "title" | "avatar" | "color">;
