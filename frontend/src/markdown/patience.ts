@@ -41,6 +41,7 @@ export class PatientLexer extends Lexer {
   override inlineTokens(src: string, tokens: Token[] = []): Token[] {
     if (this.nested) return super.inlineTokens(src, tokens);
     const { inLink, inRawBlock, linkEmitted } = this.state;
+    const kept = tokens.length; // the box of a task stands before what it says
     this.counting.spent = 0;
     this.nested = true;
     try {
@@ -48,7 +49,7 @@ export class PatientLexer extends Lexer {
     } catch (problem) {
       if (!(problem instanceof TooMuch)) throw problem;
       Object.assign(this.state, { inLink, inRawBlock, linkEmitted });
-      tokens.splice(0, Infinity, ...asWritten(src)); // the block that they belong to holds this very list
+      tokens.splice(kept, Infinity, ...asWritten(src)); // the block that they belong to holds this very list
       return tokens;
     } finally {
       this.nested = false;

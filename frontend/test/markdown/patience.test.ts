@@ -1,3 +1,4 @@
+import type { Tokens } from "marked";
 import { describe, expect, it } from "vitest";
 import { Blocks } from "../../src/markdown/blocks";
 
@@ -26,6 +27,12 @@ describe("a paragraph of signs that pair with nothing", () => {
     expect(JSON.stringify(list!.token)).toContain('"strong"');
     expect((said!.token as { tokens: { type: string }[] }).tokens.map(({ type }) => type)).toEqual(["strong", "text", "link"]);
     expect(JSON.stringify(table!.token)).toContain('"strong"');
+  });
+
+  it("keeps the box of a task that it says", () => {
+    const [list] = new Blocks().of(`- [x] ${of("x*_", 6000)}\n\n- [ ] b`);
+    const says = ({ tokens }: Tokens.ListItem) => (tokens[0] as Tokens.Paragraph).tokens.map(({ type }) => type);
+    expect((list!.token as Tokens.List).items.map(says)).toEqual([["checkbox", "escape"], ["checkbox", "text"]]);
   });
 
   it("is Markdown as long as it is short", () => expect(isAsWritten(of("x*_", 300))).toBe(false));
