@@ -29,6 +29,15 @@ describe("a paragraph of signs that pair with nothing", () => {
     expect(JSON.stringify(table!.token)).toContain('"strong"');
   });
 
+  it("is given up sooner where there are many of them, and what stands behind them is Markdown", () => {
+    const bad = of("x*_", 900);
+    const [list] = new Blocks().of(`${`- ${bad}\n`.repeat(100)}- a **b** [c](https://chat.example) snake_case`);
+    const items = (list!.token as Tokens.List).items.map((item) => (item.tokens[0] as Tokens.Text).tokens!.map(({ type }) => type));
+    expect(items[0]).not.toContain("escape");
+    expect(items[99]).toEqual(["escape"]);
+    expect(items[100]).toEqual(["text", "strong", "text", "link", "text"]);
+  });
+
   it("keeps the box of a task that it says", () => {
     const [list] = new Blocks().of(`- [x] ${of("x*_", 6000)}\n\n- [ ] b`);
     const says = ({ tokens }: Tokens.ListItem) => (tokens[0] as Tokens.Paragraph).tokens.map(({ type }) => type);
