@@ -58,13 +58,17 @@ async def test_steps_are_counted_over_attempts(
     assert not llm.prompts[1].may_call
 
 
-async def test_a_run_that_has_cost_its_limit_ends_with_words(
-    talk: Talk, runtime: Runtime, llm: LedLLM, deeds: Deeds, redis: Any, settings: Any, tmp_path: Any
-) -> None:
-    table = tmp_path / "prices.toml"
+async def limit_to_a_cent_and_a_half(settings: Any, folder: Any) -> None:
+    table = folder / "prices.toml"
     table.write_text('["mine"]\ninput = 1000\noutput = 2000\n')
     settings.CHAT_LLM, settings.CHAT_PRICES = "mine", str(table)
     await limit(cost_usd=0.015)
+
+
+async def test_a_run_that_has_cost_its_limit_ends_with_words(
+    talk: Talk, runtime: Runtime, llm: LedLLM, deeds: Deeds, redis: Any, settings: Any, tmp_path: Any
+) -> None:
+    await limit_to_a_cent_and_a_half(settings, tmp_path)
     await start(talk, runtime)
     for number in (1, 2):
         llm.call("look", f"c{number}")
@@ -77,10 +81,7 @@ async def test_cost_is_added_up_over_attempts(
     talk: Talk, runtime: Runtime, llm: LedLLM, deeds: Deeds, redis: Any, settings: Any, tmp_path: Any
 ) -> None:
     """Else each answer of people would give a run its money again."""
-    table = tmp_path / "prices.toml"
-    table.write_text('["mine"]\ninput = 1000\noutput = 2000\n')
-    settings.CHAT_LLM, settings.CHAT_PRICES = "mine", str(table)
-    await limit(cost_usd=0.015)
+    await limit_to_a_cent_and_a_half(settings, tmp_path)
     run = await start(talk, runtime)
     llm.call("send")
     llm.end(Spent(10, 0))  # one cent
