@@ -31,6 +31,7 @@ INBOX_MAX = 100
 REFUSED_MAX = 100
 REFUSED_WINDOW_S = 10.0
 GOODBYE_S = 1.0
+BEHIND_S = 1.0  # who waited so long behind one that was told "unavailable" is told so, too, and not after 5 s more
 FULL_POLL_S = 0.05
 
 NOT_SIGNED_IN, FORBIDDEN_ORIGIN, SLOW, FLOOD, TOO_MANY = 4401, 4403, 4408, 4413, 4429
@@ -241,26 +242,34 @@ class ChatConsumer(AsyncConsumer):
 
     async def _work(self) -> None:
         """Carry out the commands of the socket in their order, one at a time."""
+        is_available = True
         while True:
             command, self._asked_at = await self._inbox.get()
+            if not is_available and time.monotonic() - self._asked_at > BEHIND_S:
+                self._tell(command.ref, Unavailable())
+                continue
             ids = {
                 name: str(value) for name in ("session_id", "run_id") if (value := getattr(command.data, name, None))
             }
             with tracing.begin(command.type, **ids), bound_contextvars(**ids):
-                await self._carry_out(command)
+                is_available = await self._carry_out(command)
             metrics.COMMAND.labels(command.type).observe(time.monotonic() - self._asked_at)
 
-    async def _carry_out(self, command: Command) -> None:
+    async def _carry_out(self, command: Command) -> bool:
+        """Do it, and answer. False where that came to nothing for now."""
         try:
             await self._answers[command.type](self, command)
         except ChatError as problem:
             self._tell(command.ref, problem)
+            return not isinstance(problem, Unavailable)
         except AnyDatabaseError as problem:
             log.warning("%s failed: %s", command.type, type(problem).__name__)
             self._tell(command.ref, Unavailable())
+            return False
         except Exception:
             log.exception("%s failed", command.type)
             self._tell(command.ref, Internal())
+        return True
 
     def _tell(self, ref: str | None, problem: ChatError) -> None:
         metrics.ERRORS.labels("socket", problem.code).inc()

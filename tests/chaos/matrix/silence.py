@@ -40,8 +40,8 @@ async def silent_postgres(scene: Scene) -> AsyncIterator[tuple[Stack, Between]]:
 async def web_without_postgres(scene: Scene) -> Found:
     async with silent_postgres(scene) as (stack, line):
         await off(stack.add_web, DATABASE_URL=line.url)
-        # A socket's commands are answered one after the other: of several that wait, the last would be told too late.
-        async with scene.audience(stack, sessions=8, clients=8, pace=LONG, webs=(2,)) as audience:
+        # Four talks a socket, whose commands are answered one after the other: all that wait have to be told in time.
+        async with scene.audience(stack, sessions=8, clients=2, pace=LONG, webs=(2,)) as audience:
             audience.start()
             await audience.flowing()
             await off(line.cut)

@@ -12,6 +12,7 @@ from chat import consumers, failpoints
 from chat.actions import attempts, members
 from chat.actions.questions import Question
 from chat.database import reading
+from chat.errors import Unavailable
 from chat.models import Interrupt, User
 from chat.protocol.commands import NewMember
 from tests.chat.consumers.sockets import socket_of
@@ -191,6 +192,29 @@ async def test_who_asks_too_much_at_once_is_told_so(talk: Talk) -> None:
         await socket.until(lambda frame: len({one["ref"] for one in socket.frames if "ref" in one}) == len(refs))
         answers = [frame["type"] for frame in socket.frames if "ref" in frame]
         assert 4 <= answers.count("error") <= 5 and answers.count("ok") + answers.count("error") == len(refs)
+
+
+async def test_who_waits_behind_one_that_nobody_could_serve_is_told_with_it(
+    talk: Talk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each would wait for the silent database anew, and the last of four be told after 20 s."""
+    monkeypatch.setattr(consumers, "BEHIND_S", 0.05)
+    silent, asked = asyncio.Event(), []
+
+    async def fail() -> None:
+        asked.append(1)
+        await silent.wait()
+        raise Unavailable("The database does not answer.")
+
+    failpoints.armed["hub.subscribed"] = fail  # type: ignore[assignment]
+    async with socket_of(talk.ada) as socket:
+        refs = [await socket.send("session.subscribe", session_id=str(talk.pk)) for _ in range(4)]
+        await asyncio.sleep(0.1)
+        silent.set()
+        answers = [await socket.answer(ref) for ref in refs]
+        assert [one["data"]["code"] for one in answers] == ["unavailable"] * 4 and len(asked) == 1
+        failpoints.armed.clear()
+        await socket.ok("session.subscribe", session_id=str(talk.pk))
 
 
 async def test_a_command_that_fails_is_an_error_and_no_end(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
