@@ -38,6 +38,7 @@ MAIN = """
 daemon off; worker_processes 1; pid {folder}/nginx.pid; error_log stderr warn; {user}
 events {{ }}
 http {{
+    access_log off;  # where nothing else is said it would be Debian's, whose folder comes with the package's set-up
     client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy;
     fastcgi_temp_path {folder}/fastcgi; uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
     include {folder}/conf.d/*.conf;
