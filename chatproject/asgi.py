@@ -1,6 +1,5 @@
 """The ASGI application: HTTP to Django, sockets to the consumer."""
 
-import gc
 import os
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "chatproject.settings")
@@ -14,7 +13,7 @@ from django.core.signals import request_started
 from django.db import close_old_connections, reset_queries
 from django.urls import get_resolver
 
-from chat import database, servers
+from chat import database, loaded, servers
 from chat.api.built import built
 from chat.routing import websocket_urlpatterns
 from chatproject import logs, traces
@@ -34,6 +33,4 @@ application = servers.aware(
 # Now, and not at the first request: the page has to be that of the files, which were listed above.
 built()
 assert get_resolver().url_patterns
-# All that was loaded is there to stay: to look through it for garbage holds up every socket for a tenth of a second.
-gc.collect()
-gc.freeze()
+loaded.settle()

@@ -1,6 +1,5 @@
 """Celery's doors: one line each."""
 
-import gc
 from contextlib import suppress
 
 import django
@@ -11,6 +10,7 @@ django.setup()
 from celery import shared_task
 from celery.signals import worker_init, worker_shutdown, worker_shutting_down
 
+from chat import loaded
 from workers import jobs, sweep, watch
 from workers.doorbells import Doorbell
 from workers.llm.base import LLMError
@@ -46,9 +46,7 @@ def start(**_: object) -> None:
         with suppress(LLMError):  # told in the log, and to whoever asks
             llm_named(name)  # its packages take seconds to load: on the loop that would cost the lease
     load_tools()  # likewise; what is broken of them is told in the log
-    # All that was loaded is there to stay: to look through it for garbage holds up every answer, for 0.1 s and more.
-    gc.collect()
-    gc.freeze()
+    loaded.settle()
     runtime.measure()
     watch.serve_metrics()
     runtime.start()
