@@ -63,7 +63,7 @@ def test_axe_finds_nothing_on_the_pages_around_it(visit: Visit, server: Server, 
 def test_code_goes_one_way_in_a_message_that_goes_the_other(visit: Visit) -> None:
     ada = visit("ada")
     ada.new_chat().say("שלום, הרץ את זה:\n\n`-x = $y;`\n\n```bash\n$HOME/bin/run --all !\n```\n\nIn English.")
-    bubble = ada.page.locator(".asked .prose").first
+    bubble = ada.page.locator(".asked:not(.unsent) .prose")  # it is drawn anew once it is said
     expect(bubble.locator("pre")).to_be_visible()
     told = bubble.evaluate(
         """(text) => [text, ...text.querySelectorAll("pre, code")].map((one) => getComputedStyle(one).direction)"""
