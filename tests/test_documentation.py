@@ -9,7 +9,9 @@ import pytest
 from chat import consumers, errors, servers
 from chat.protocol import COMMANDS, read_command, server_sent, shapes
 
-DOCS = Path(__file__).parent.parent / "docs"
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+PAGES = [*ROOT.glob("*.md"), *DOCS.rglob("*.md")]
 PROTOCOL = (DOCS / "protocol.md").read_text()
 
 
@@ -75,17 +77,24 @@ def test_every_close_code_is_described() -> None:
     assert described == {str(code) for code in known}
 
 
-def test_every_page_that_is_linked_is_there() -> None:
-    root = DOCS.parent
-    for page in [*root.glob("*.md"), *DOCS.rglob("*.md")]:
-        for link in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
-            assert (page.parent / link).exists(), f"{page.relative_to(root)} links {link}"
+def _anchors(page: Path) -> set[str]:
+    """The headings of a page, as links name them."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), re.M)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_page_and_heading_that_is_linked_is_there(page: Path) -> None:
+    for link, heading in re.findall(r"\]\(([^)#:]*)(?:#([^)]+))?\)", page.read_text()):
+        linked = page.parent / link if link else page
+        assert linked.exists(), link
+        assert not heading or heading in _anchors(linked), f"{link}#{heading}"
 
 
 def test_every_setting_that_is_named_is_read() -> None:
-    sources = [path for folder in ("chat", "chatproject", "workers") for path in (DOCS.parent / folder).rglob("*.py")]
+    sources = [path for folder in ("chat", "chatproject", "workers") for path in (ROOT / folder).rglob("*.py")]
     read = set(re.findall(r"CHAT_[A-Z0-9_]+", "".join(path.read_text() for path in sources)))
-    for page in DOCS.rglob("*.md"):
+    for page in PAGES:
         named = set(re.findall(r"\bCHAT_[A-Z0-9_]+", page.read_text()))
         named = {name for name in named if not name.startswith("CHAT_TEST_")}
         assert named <= read, f"{page.name} names {sorted(named - read)}"
@@ -96,7 +105,7 @@ def test_every_setting_that_is_read_is_in_the_table_with_its_default() -> None:
     page = (DOCS / "operations" / "running.md").read_text()
     rows = re.findall(r"^\| (`[A-Z][^|]*) \|([^|]*)\|", page.split("\n## Settings")[1].split("\n### ")[0], re.M)
     described = [name for names, _ in rows for name in re.findall(r"`([A-Z_0-9]+)`", names)]
-    source = (DOCS.parent / "chatproject" / "settings.py").read_text()
+    source = (ROOT / "chatproject" / "settings.py").read_text()
     read = [*re.findall(r'env\.\w+\("([A-Z_0-9]+)"', source), "SECRET_KEY"]
     assert len(set(read)) > 40
     assert sorted(set(read) - set(described)) == []
