@@ -21,7 +21,6 @@ class Listener:
         self.seq: int | None = None
         self.is_whole, self.is_open = True, False
         self.deltas = 0
-        self.slowest_s = 0.0
         self.following = asyncio.Event()
 
     async def follow(self, url: str, token: str, session_id: str) -> None:

@@ -12,17 +12,21 @@ import pytest
 from asgiref.sync import SyncToAsync
 from django.db import connections
 from django.http import HttpResponse
-from django.test import AsyncClient
+from django.test import AsyncClient, Client
+from pytest_django import Settings
 from rest_framework_simplejwt.tokens import AccessToken
 
 from chat.actions import attempts, claims, workers
 from chat.actions.attempts import Spending
 from chat.actions.questions import Question
+from chat.api import home
+from chat.api.built import Built
 from chat.database import writing
 from chat.models import Agent, Run, User
 from chat.outbox import outbox
 
 Row = dict[str, Any]
+BUILT = Built("app/assets/main-12345678.js", ("app/assets/main-87654321.css",), ("app/assets/more-12345678.js",))
 
 
 @dataclass
@@ -137,6 +141,17 @@ def _person(name: str) -> Caller:
 @pytest.fixture
 def ada(_agent: None) -> Caller:
     return _person("ada")
+
+
+@pytest.fixture
+def browser(ada: Caller, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Client:
+    """Ada's browser, where she has not signed in yet, and a page that is built."""
+    monkeypatch.setattr(home, "built", lambda: BUILT)
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+    assert ada.user is not None
+    ada.user.set_password("correct horse")
+    ada.user.save()
+    return Client(enforce_csrf_checks=True)
 
 
 @pytest.fixture

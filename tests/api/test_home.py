@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import re
 import threading
 from pathlib import Path
@@ -18,48 +17,14 @@ from django.test import AsyncClient, Client, RequestFactory
 from pytest_django import Settings
 
 from chat.api import home
-from chat.api.built import Built
 from chat.database import Pool
 from chat.models import User
+from tests.api.browsing import boot_of, change, sign_in
 from tests.api.conftest import Caller
 from tests.inside import WAIT_S
 from tests.processes import ROOT
 
-BUILT = Built("app/assets/main-12345678.js", ("app/assets/main-87654321.css",), ("app/assets/more-12345678.js",))
 NEW = "battery staple 17"
-
-
-@pytest.fixture(autouse=True)
-def _page_is_built(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(home, "built", lambda: BUILT)
-
-
-@pytest.fixture
-def browser(ada: Caller, settings: Settings) -> Client:
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-    assert ada.user is not None
-    ada.user.set_password("correct horse")
-    ada.user.save()
-    return Client(enforce_csrf_checks=True)
-
-
-def token_of(page: str) -> str:
-    found = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', page)
-    assert found
-    return found[1]
-
-
-def sign_in(browser: Client, **more: str) -> Any:
-    page = browser.get("/login/").content.decode()
-    form = {"username": "ada", "password": "correct horse", "csrfmiddlewaretoken": token_of(page), **more}
-    return browser.post("/login/", form)
-
-
-def boot_of(response: Any) -> dict[str, Any]:
-    found = re.search(r'<script id="boot" type="application/json">(.+?)</script>', response.content.decode())
-    assert found
-    told: dict[str, Any] = json.loads(found[1])
-    return told
 
 
 def test_one_signs_in_chats_and_signs_out(browser: Client) -> None:
@@ -174,12 +139,6 @@ def test_a_form_without_its_token_is_refused_in_words(browser: Client) -> None:
 
 def test_one_is_not_sent_elsewhere_after_signing_in(browser: Client) -> None:
     assert sign_in(browser, next="https://evil.example/").headers["Location"] == "/"
-
-
-def change(browser: Client, old: str, new: str, again: str = "") -> Any:
-    page = browser.get("/password/").content.decode()
-    form = {"old_password": old, "new_password1": new, "new_password2": again or new}
-    return browser.post("/password/", {**form, "csrfmiddlewaretoken": token_of(page)})
 
 
 def test_a_password_is_changed_and_other_browsers_are_signed_out(browser: Client) -> None:

@@ -7,9 +7,7 @@ import re
 import pytest
 from django.test import Client
 
-from tests.api.test_home import browser, sign_in
-
-__all__ = ["browser"]
+from tests.api.browsing import sign_in
 
 
 def test_the_page_of_a_picture_may_load_from_its_host_alone(browser: Client) -> None:

@@ -13,14 +13,7 @@ from pytest_django import Settings
 
 from chat.api import home
 from chat.models import User
-from tests.api.test_home import BUILT, browser, sign_in
-
-__all__ = ["browser"]
-
-
-@pytest.fixture(autouse=True)
-def _page_is_built(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(home, "built", lambda: BUILT)
+from tests.api.browsing import sign_in
 
 
 @pytest.fixture

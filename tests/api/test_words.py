@@ -16,10 +16,8 @@ from django.test import Client
 
 from chat.api import home
 from chat.models import User
-from tests.api.conftest import Caller
-from tests.api.test_home import BUILT, boot_of, browser, change, sign_in
-
-__all__ = ["browser"]
+from tests.api.browsing import boot_of, change, sign_in
+from tests.api.conftest import BUILT, Caller
 
 CHAT = Path(__file__).parents[2] / "chat"
 CATALOGUE = CHAT / "locale" / "zh_Hans" / "LC_MESSAGES" / "django.po"
@@ -138,10 +136,7 @@ def test_one_chooses_a_language_and_it_is_remembered(browser: Client) -> None:
     ("cookie", "accepted", "language"),
     [("zh", "en", "zh"), ("en", "zh", "en"), ("", "zh-TW", "zh"), ("", "de,fr", "en"), ("<b>", "zh", "zh")],
 )
-def test_the_pages_own_switch_is_followed(
-    cookie: str, accepted: str, language: str, browser: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(home, "built", lambda: BUILT)
+def test_the_pages_own_switch_is_followed(cookie: str, accepted: str, language: str, browser: Client) -> None:
     sign_in(browser)
     if cookie:
         browser.cookies["chat_language"] = cookie

@@ -13,13 +13,14 @@ from chat.protocol import Delta
 from tests.inside import Talk, db, redis, talk, told, worker_id
 from tests.llm_process import LLMProcess
 from tests.threads import threads
+from tests.workers.acting import deeds
 from tests.workers.process import LedLLM, forget_publishers, process_of
 from tests.workers.watching import Watching
 from workers import publish, runner, surely
 from workers.publish import Publisher
 from workers.runtime import Runtime
 
-__all__ = ["db", "redis", "talk", "threads", "worker_id"]
+__all__ = ["db", "deeds", "redis", "talk", "threads", "worker_id"]
 
 
 @pytest.fixture(scope="session")

@@ -18,11 +18,6 @@ from tests.workers.process import LOST, LedLLM, begun, let_no_task_be_left, over
 from workers import runtime as runtime_module
 from workers.runtime import DRAINED, FENCED, Runtime
 
-
-def expire(worker_id: Any) -> None:
-    workers.end_lease(worker_id)
-
-
 # --- runs that are no longer its own ----------------------------------------------------------------------------------
 
 TAKEN: dict[str, Callable[[Talk, Run], Any]] = {
@@ -92,7 +87,7 @@ async def test_a_frozen_worker_that_wakes_up_writes_nothing_and_claims_nothing_b
     # Asleep: the lease runs out, another takes over and answers.
     runtime._renewed_at -= 6
     assert not held.kept_since(time.monotonic()), "its tools are told"
-    await writing(expire, talk.worker_id)
+    await writing(workers.end_lease, talk.worker_id)
     [lost] = await reading(attempts.lost_runs)
     await writing(attempts.put_back, lost, "worker_lost")
     rescuer = await writing(workers.register_worker, "host:2")
@@ -127,7 +122,7 @@ async def test_to_stop_a_run_twice_keeps_the_first_reason(talk: Talk, runtime: R
 
 async def test_the_lease_is_renewed_only_while_the_loop_turns(talk: Talk, runtime: Runtime, settings: Any) -> None:
     """A process whose loop hangs holds runs that nobody works on."""
-    await writing(expire, talk.worker_id)
+    await writing(workers.end_lease, talk.worker_id)
     runtime._ticked_at = time.monotonic() - runtime_module.LOOP_ALIVE_S - 0.1
     await reading(runtime._renew)
     assert not await reading(Worker.objects.alive().exists)

@@ -25,10 +25,6 @@ from workers.tools import load_tools
 SPENT = attempts.Spending("demo", 1, 1)
 
 
-def expire(worker_id: Any) -> None:
-    workers.end_lease(worker_id)
-
-
 # --- with its threads -------------------------------------------------------------------------------------------------
 
 
@@ -110,7 +106,7 @@ def test_the_thread_of_the_lease_survives_every_error_of_the_database(
     monkeypatch.setattr(workers, "renew_lease", away_for_a_while)
     eventually(lambda: not problems, "both were met")
     Worker.objects.filter(pk=process.worker_id).update(name="seen")
-    expire(process.worker_id)
+    workers.end_lease(process.worker_id)
     eventually(Worker.objects.alive().filter(name="seen").exists, "it is renewed again")
 
 

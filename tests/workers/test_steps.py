@@ -12,16 +12,13 @@ from chat import stream
 from chat.database import reading
 from chat.models import Message
 from tests.inside import Talk, told
-from tests.workers.acting import Deeds, calls, deeds, results, start, statuses, types
+from tests.workers.acting import Deeds, calls, results, start, statuses, types
 from tests.workers.process import LedLLM, over, until, until_row
 from workers.context import LEFT_OUT
 from workers.llm.base import Called, Returned, Said, Spent
 from workers.runtime import Runtime
 from workers.steps import CALLS_MAX
 from workers.tools import ToolError
-
-__all__ = ["deeds"]
-
 
 # --- a loop -----------------------------------------------------------------------------------------------------------
 

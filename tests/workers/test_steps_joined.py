@@ -11,13 +11,11 @@ from chat.database import reading, writing
 from chat.models import Event, Message, Run
 from tests.inside import Talk
 from tests.threads import failing_at
-from tests.workers.acting import AGENT, Deeds, answer, deeds, questions, resumed, start, statuses, yes
+from tests.workers.acting import AGENT, Deeds, answer, questions, resumed, start, statuses, yes
 from tests.workers.process import LOST, LedLLM, over, tick, until, until_row
 from workers.llm.base import Prompt, Said, ToolSpec
 from workers.modes.react import is_greeting
 from workers.runtime import Runtime
-
-__all__ = ["deeds"]
 
 
 def heard(llm: LedLLM, prompt: int = -1) -> list[str]:

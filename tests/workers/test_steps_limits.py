@@ -14,13 +14,11 @@ from chat.database import reading, writing
 from chat.models import Agent, Message, Usage
 from tests.inside import WAIT_S, Talk
 from tests.threads import stopped_at
-from tests.workers.acting import AGENT, Deeds, answer, deeds, questions, resumed, start, statuses, yes
+from tests.workers.acting import AGENT, Deeds, answer, questions, resumed, start, statuses, yes
 from tests.workers.process import LedLLM, over, until, until_row
 from workers import runner
 from workers.llm.base import Spent
 from workers.runtime import Runtime
-
-__all__ = ["deeds"]
 
 
 async def limit(**limits: Any) -> None:

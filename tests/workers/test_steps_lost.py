@@ -15,14 +15,12 @@ from chat.actions import attempts, interrupts
 from chat.database import reading, writing
 from chat.models import Interrupt, Message, Run
 from tests.inside import Talk, told
-from tests.workers.acting import Deeds, answer, calls, choice, deeds, questions, results, resumed, start, statuses, yes
+from tests.workers.acting import Deeds, answer, calls, choice, questions, results, resumed, start, statuses, yes
 from tests.workers.process import LedLLM, begun, over, shown, tick, until, until_row
 from workers.ledger import AGAIN, HAPPENED, LEAVE
 from workers.llm.base import Spent
 from workers.runtime import Runtime
 from workers.sweep import shown_by
-
-__all__ = ["deeds"]
 
 
 class Between:

@@ -16,7 +16,6 @@ from tests.workers.acting import (
     answer,
     calls,
     choice,
-    deeds,
     no,
     questions,
     results,
@@ -31,8 +30,6 @@ from workers import runner
 from workers.llm.base import Called, LLMError, Returned, Spent
 from workers.runtime import Runtime
 from workers.tools import tool
-
-__all__ = ["deeds"]
 
 
 async def test_a_write_waits_for_a_person_and_is_made_with_exactly_what_was_approved(

@@ -12,14 +12,11 @@ from chat.actions import runs
 from chat.database import reading, writing
 from tests.inside import Talk
 from tests.threads import failing_at
-from tests.workers.acting import Deeds, deeds, questions, resumed, start, statuses, types
+from tests.workers.acting import Deeds, questions, resumed, start, statuses, types
 from tests.workers.process import LOST, LedLLM, over, until, until_row
 from workers import steps
 from workers.runtime import DRAINED, Runtime
 from workers.tools import tool
-
-__all__ = ["deeds"]
-
 
 # --- the worker has to go ---------------------------------------------------------------------------------------------
 

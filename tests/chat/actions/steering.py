@@ -10,7 +10,6 @@ from chat.actions import attempts
 from chat.actions.questions import Question
 from chat.models import Message, Run
 from tests.inside import Talk, told
-from workers.context import build_context
 
 
 def show(redis: Any, run: Run, text: str) -> None:
@@ -26,10 +25,6 @@ def finish(run: Run, text: str = "Done.") -> Run:
 def ask_people(run: Run) -> Run:
     """Make a run wait for a person."""
     return attempts.interrupt_run(run, [Question("question", "Which one?")])
-
-
-def told_to(run: Run) -> list[str]:
-    return [f"{line.role[0]}: {line.text}" for line in build_context(run).prompt.talk]
 
 
 def queue(talk: Talk) -> list[UUID]:

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
 from decimal import Decimal
 from typing import Any
-from uuid import UUID
 
 import pytest
 from django.db import OperationalError
-from django.utils import timezone
 
 from chat import stream
 from chat.actions import attempts, runs, sessions, workers
 from chat.actions.attempts import Spending
 from chat.errors import Fenced
-from chat.models import ChatSession, Event, Message, Run, Usage, Worker
+from chat.models import ChatSession, Event, Message, Run, Usage
 from tests.inside import WAIT_S, Talk, rung, told
 from tests.threads import Threads, failing_at, stopped_at, wait_until_blocked
 
@@ -28,10 +25,6 @@ def everything() -> list[Any]:
     """All that an action could write, to see that one wrote nothing."""
     models = (ChatSession, Event, Message, Run, Usage)
     return [list(model.objects.order_by("pk").values()) for model in models]
-
-
-def let_lease_run_out(worker_id: UUID) -> None:
-    Worker.objects.filter(pk=worker_id).update(lease_until=timezone.now() - timedelta(seconds=1))
 
 
 # --- the fence --------------------------------------------------------------------------------------------------------
@@ -184,7 +177,7 @@ def test_an_attempt_never_falls(talk: Talk) -> None:
     for reason in ("drained", "worker_lost", "drained"):
         run = talk.claim()
         seen.append(run.attempt)
-        let_lease_run_out(talk.worker_id)
+        workers.end_lease(talk.worker_id)
         attempts.put_back(run, reason)
         seen.append(Run.objects.get(pk=run.pk).attempt)
     assert seen == [1, 2, 2, 3, 3, 4]

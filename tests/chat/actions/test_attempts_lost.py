@@ -4,20 +4,14 @@ from __future__ import annotations
 
 from datetime import timedelta
 from typing import Any
-from uuid import UUID
 
 import pytest
 from django.utils import timezone
 
 from chat.actions import attempts, claims, workers
-from chat.models import Run, Worker
+from chat.models import Run
 from tests.inside import Talk, new_talk, rung
 from tests.threads import Threads, deleted_before_it_is_locked
-
-
-def let_lease_run_out(worker_id: UUID) -> None:
-    Worker.objects.filter(pk=worker_id).update(lease_until=timezone.now() - timedelta(seconds=1))
-
 
 # --- the dead ---------------------------------------------------------------------------------------------------------
 
@@ -26,7 +20,7 @@ def test_a_run_whose_workers_lease_ran_out_is_lost_and_counts_as_a_crash(talk: T
     run = talk.start()
     assert attempts.lost_runs() == []
     assert attempts.put_back(run, "worker_lost") is None, "the lease holds"
-    let_lease_run_out(talk.worker_id)
+    workers.end_lease(talk.worker_id)
     [lost] = attempts.lost_runs()
     back = attempts.put_back(lost, "worker_lost")
     assert back is not None and (back.status, back.attempt, back.crashes) == ("queued", 2, 1)
@@ -35,7 +29,7 @@ def test_a_run_whose_workers_lease_ran_out_is_lost_and_counts_as_a_crash(talk: T
 
 def test_a_lease_that_was_renewed_after_the_sweep_looked_saves_its_runs(talk: Talk) -> None:
     talk.start()
-    let_lease_run_out(talk.worker_id)
+    workers.end_lease(talk.worker_id)
     [lost] = attempts.lost_runs()
     workers.renew_lease(talk.worker_id)
     assert attempts.put_back(lost, "worker_lost") is None
@@ -44,7 +38,7 @@ def test_a_lease_that_was_renewed_after_the_sweep_looked_saves_its_runs(talk: Ta
 
 def test_many_sweeps_at_once_put_a_run_back_once(talk: Talk, threads: Threads) -> None:
     run = talk.start()
-    let_lease_run_out(talk.worker_id)
+    workers.end_lease(talk.worker_id)
     back = threads.at_once(*[lambda: attempts.put_back(run, "worker_lost")] * 6)
     assert [one is not None for one in back].count(True) == 1
     now = Run.objects.get(pk=run.pk)
@@ -63,7 +57,7 @@ def test_a_run_that_crashes_its_workers_three_times_is_given_up(talk: Talk, redi
     behind = talk.queue("behind it")
     for crashes in (1, 2, 3):
         run = talk.claim()
-        let_lease_run_out(talk.worker_id)
+        workers.end_lease(talk.worker_id)
         rung(redis)
         now = attempts.put_back(run, "worker_lost")
         assert now is not None and now.crashes == crashes
@@ -84,7 +78,7 @@ def test_to_be_handed_back_is_no_crash_however_often(talk: Talk) -> None:
 def test_no_limit_of_crashes_is_none(talk: Talk, settings: Any) -> None:
     settings.CHAT_CRASHES_MAX = 0
     talk.queue()
-    let_lease_run_out(talk.worker_id)
+    workers.end_lease(talk.worker_id)
     for _ in range(5):
         attempts.put_back(talk.claim(), "worker_lost")
     assert Run.objects.get().status == "queued"

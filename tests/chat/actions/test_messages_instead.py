@@ -12,10 +12,11 @@ from chat.actions import messages, runs, sessions
 from chat.errors import Busy, Conflict, Fenced, NotFound, SessionClosed
 from chat.models import ChatSession, Event, Interrupt, Message, Run
 from chat.protocol.commands import SessionChange
-from tests.chat.actions.steering import ask_people, data_of, finish, log_of, queue, show, told_to
+from tests.chat.actions.steering import ask_people, data_of, finish, log_of, queue, show
 from tests.inside import Talk, rung, told
 from tests.servers import Redis
 from tests.threads import failing_at
+from tests.workers.talk_as_read import told_to
 
 # --- interrupt and rollback -------------------------------------------------------------------------------------------
 

@@ -9,8 +9,9 @@ import pytest
 from chat.actions import attempts, joined, messages, runs, sessions
 from chat.errors import Conflict, Fenced, TooManyWaiting
 from chat.models import Agent, ChatSession, Message, Run
-from tests.chat.actions.steering import ask_people, data_of, finish, log_of, queue, told_to
+from tests.chat.actions.steering import ask_people, data_of, finish, log_of, queue
 from tests.inside import Talk, rung
+from tests.workers.talk_as_read import told_to
 from workers.context import build_context
 
 

@@ -10,9 +10,10 @@ import pytest
 from chat.actions import attempts, claims, messages, runs
 from chat.errors import Busy, Conflict, Fenced
 from chat.models import ChatSession, Event, Message, Run
-from tests.chat.actions.steering import finish, queue, show, told_to
+from tests.chat.actions.steering import finish, queue, show
 from tests.inside import Talk
 from tests.threads import Threads, stopped_at, wait_until_blocked
+from tests.workers.talk_as_read import told_to
 
 WAYS = ["queue", "join", "interrupt", "rollback", "reject"]
 

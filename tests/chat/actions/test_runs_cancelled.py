@@ -12,17 +12,11 @@ from chat.actions import attempts, members, runs
 from chat.errors import Fenced, NotAllowed, NotFound
 from chat.models import ChatSession, Message, Run, User
 from chat.protocol.commands import NewMember
+from tests.chat.actions.steering import show
 from tests.chat.published import heard
 from tests.inside import WAIT_S, Talk, told
 from tests.servers import Redis
 from tests.threads import Threads, stopped_at, wait_until_blocked
-
-
-def show(redis: Any, run: Run, text: str) -> None:
-    """Put into Redis what a worker has shown of its answer."""
-    told()
-    redis.set(stream.draft_key(run.session_id, run.answer_id), text)
-
 
 # --- stopped ----------------------------------------------------------------------------------------------------------
 

@@ -1,21 +1,13 @@
 """`anthropic:MODEL` against a server process: what is sent, what becomes of good and bad answers."""
 
-from collections.abc import AsyncIterator
-
 import pytest
 
 from tests.llm_process import LLMProcess
 from tests.workers.scripted import asking, keep, read, read_text
-from workers.llm import close_clients, open_llm
+from workers.llm import open_llm
 from workers.llm.base import LLM, Fault, Limits, LLMError, Piece, Prompt, Reasoning, Said, Spent, Stopped, Text
 
 QUICK = Limits(first_token_s=0.3, between_tokens_s=0.3, total_s=10)
-
-
-@pytest.fixture(autouse=True)
-async def clients_closed() -> AsyncIterator[None]:
-    yield
-    await close_clients()
 
 
 def model(server: LLMProcess, behaviour: str, limits: Limits = Limits()) -> LLM:  # noqa: B008 - frozen

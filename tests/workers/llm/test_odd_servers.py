@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 from base64 import b64encode
-from collections.abc import AsyncIterator
 from email.utils import formatdate
 from typing import Any
 
@@ -14,18 +13,12 @@ import pytest
 from tests.workers.llm.odd_server import HEAD, OddServer, odd_server
 from tests.workers.scripted import asking, read
 from workers.llm import anthropic as of_anthropic
-from workers.llm import close_clients, open_llm
+from workers.llm import open_llm
 from workers.llm import openai as of_openai
 from workers.llm.base import LLM, Called, Limits, LLMError, Prompt, Returned, Spent, Text, ToolCall, tokens_told
 from workers.llm.wire import MAX_ERROR_BYTES
 
 DEEP = "[" * 100_000
-
-
-@pytest.fixture(autouse=True)
-async def clients_closed() -> AsyncIterator[None]:
-    yield
-    await close_clients()
 
 
 def event(data: Any) -> bytes:

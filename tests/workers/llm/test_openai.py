@@ -4,7 +4,7 @@ import asyncio
 import socket
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 
 import pytest
 
@@ -16,12 +16,6 @@ from workers.llm.base import LLM, Limits, LLMError, Piece, Prompt, Reasoning, Sa
 
 PATIENT = Limits()
 QUICK = Limits(first_token_s=0.3, between_tokens_s=0.3, total_s=10)
-
-
-@pytest.fixture(autouse=True)
-async def clients_closed() -> AsyncIterator[None]:
-    yield
-    await close_clients()
 
 
 def model(server: LLMProcess, behaviour: str, limits: Limits = PATIENT) -> LLM:

@@ -1,14 +1,14 @@
 """Both providers against a server by others: text, thoughts, calls and their results, errors, a stream that breaks."""
 
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from tests.aimock import Aimock
 from tests.workers.scripted import keep, read
-from workers.llm import close_clients, open_llm
+from workers.llm import open_llm
 from workers.llm.base import (
     LLM,
     Called,
@@ -55,12 +55,6 @@ FIXTURES: list[dict[str, Any]] = [
 def peer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aimock]:
     with Aimock(tmp_path_factory.mktemp("aimock"), FIXTURES) as server:
         yield server
-
-
-@pytest.fixture(autouse=True)
-async def clients_closed() -> AsyncIterator[None]:
-    yield
-    await close_clients()
 
 
 def model(peer: Aimock, wire: str) -> LLM:

@@ -3,7 +3,6 @@
 import asyncio
 import json
 from base64 import b64encode
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -15,12 +14,6 @@ from workers.llm.base import Limits, LLMError, Prompt
 
 PROXIES = ("http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY", "no_proxy", "NO_PROXY")
 ELSEWHERE = {"OPENAI_BASE_URL": "http://llm.example/v1", "OPENAI_API_KEY": "sk-ours"}
-
-
-@pytest.fixture(autouse=True)
-async def clients_closed() -> AsyncIterator[None]:
-    yield
-    await close_clients()
 
 
 async def failure(prompt: Prompt) -> LLMError:

@@ -1,14 +1,13 @@
 """Calls of tools over both wires: offered, called, one or many, answered, and never half a call."""
 
 import json
-from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import pytest
 
 from tests.llm_process import LLMProcess
 from tests.workers.scripted import keep, read
-from workers.llm import close_clients, open_llm
+from workers.llm import open_llm
 from workers.llm.base import (
     LLM,
     Called,
@@ -28,12 +27,6 @@ from workers.llm.base import (
 WIRES = pytest.mark.parametrize("wire", ["openai", "anthropic"])
 SCHEMA = {"type": "object", "properties": {"number": {"type": "integer"}}, "required": ["number"]}
 LOOK = ToolSpec("look_up", "Look a number up.", SCHEMA)
-
-
-@pytest.fixture(autouse=True)
-async def clients_closed() -> AsyncIterator[None]:
-    yield
-    await close_clients()
 
 
 def model(server: LLMProcess, wire: str, behaviour: str) -> LLM:
