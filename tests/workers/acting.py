@@ -13,7 +13,7 @@ from chat.database import reading, writing
 from chat.models import Agent, Interrupt, Run, ToolCall
 from chat.protocol.commands import Answer, Approved, Chosen, Refused, Told
 from tests.inside import Talk
-from tests.workers.process import LedLLM, begun
+from tests.workers.process import LedLLM, answering
 from workers import runner
 from workers.llm.base import Returned
 from workers.runtime import Runtime
@@ -102,8 +102,15 @@ def choice(chosen: str) -> Chosen:
 
 
 async def start(talk: Talk, runtime: Runtime, content: str = "Please do it.") -> Run:
-    await writing(talk.post, content, agent=AGENT)
-    return (await begun(runtime, talk)).run
+    return (await answering(talk, runtime, content, agent=AGENT)).run
+
+
+async def calling(talk: Talk, runtime: Runtime, llm: LedLLM, tool: str, /, **args: Any) -> Run:
+    """Start a run whose LLM calls a tool, and says no more before it has read the result."""
+    run = await start(talk, runtime)
+    llm.call(tool, **args)
+    llm.end()
+    return run
 
 
 async def resumed(talk: Talk, runtime: Runtime) -> None:

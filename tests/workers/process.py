@@ -12,7 +12,7 @@ from uuid import UUID
 from django.db import OperationalError
 
 from chat import stream
-from chat.database import reading
+from chat.database import reading, writing
 from chat.models import Message, Run, Usage
 from tests.inside import WAIT_S, Talk
 from workers import publish
@@ -71,6 +71,10 @@ async def until(holds: Callable[[], Any], what: str) -> Any:
     return value
 
 
+async def until_asked(llm: LedLLM, times: int) -> None:
+    await until(lambda: len(llm.prompts) == times, f"the LLM is asked, {times} times by now")
+
+
 async def until_row(run: Run, **columns: Any) -> Run:
     """Wait until a run's row has these values."""
     until_s = time.monotonic() + WAIT_S
@@ -113,6 +117,12 @@ async def begun(runtime: Runtime, talk: Talk) -> Held:
     [held] = runtime.held.values()
     await until(lambda: held.has_begun, "it has begun")
     return held
+
+
+async def answering(talk: Talk, runtime: Runtime, content: str = "Hello?", **more: Any) -> Held:
+    """Say something, and begin to answer it."""
+    await writing(talk.post, content, **more)
+    return await begun(runtime, talk)
 
 
 async def over(runtime: Runtime) -> None:

@@ -17,7 +17,18 @@ from chat.layers import Listener
 from chat.models import Agent, Message, Run
 from chat.protocol import Delta, Frame
 from tests.inside import Talk, told
-from tests.workers.process import UNAVAILABLE, LedLLM, answers, begun, over, shown, until, until_row, usage
+from tests.workers.process import (
+    UNAVAILABLE,
+    LedLLM,
+    answering,
+    answers,
+    over,
+    shown,
+    until,
+    until_asked,
+    until_row,
+    usage,
+)
 from tests.workers.scripted import ScriptedLLM
 from workers import runner
 from workers.llm import chain
@@ -31,8 +42,7 @@ from workers.runtime import Runtime
 async def test_an_answer_is_written_under_the_id_that_it_was_shown_with(
     talk: Talk, runtime: Runtime, llm: LedLLM, redis: Any
 ) -> None:
-    await writing(talk.post, "Why?")
-    held = await begun(runtime, talk)
+    held = await answering(talk, runtime, "Why?")
     llm.say("Because ", "of 🌍.")
     await shown(held.run, "Because of 🌍.", redis)
     llm.end(Spent(11, 4))
@@ -50,8 +60,7 @@ async def test_what_was_read_is_kept_with_the_end_whatever_that_is(
     talk: Talk, runtime: Runtime, llm: LedLLM, redis: Any, end: str
 ) -> None:
     await writing(talk.answer, "One?", "One!")
-    await writing(talk.post, "Two?")
-    held = await begun(runtime, talk)
+    held = await answering(talk, runtime, "Two?")
     llm.say("Two")
     await shown(held.run, "Two", redis)
     if end == "cancelled":
@@ -85,8 +94,7 @@ async def test_all_of_an_answer_was_shown_before_it_is_written(
     listener = Listener(on_message, lambda: None)
     group = stream.session_group(talk.pk)
     assert await shards.layer().listen(group, listener)
-    await writing(talk.post)
-    await begun(runtime, talk)
+    await answering(talk, runtime)
     llm.say(*"All of this")
     llm.end()
     await over(runtime)
@@ -105,8 +113,7 @@ async def test_text_that_no_database_takes_is_clean_before_it_gets_there(
     """Postgres would refuse it at the very end, after all of it was shown."""
     script = [Text("a\0b "), Text("\ud83c"), Text("\udf0d!")]
     monkeypatch.setattr(runner, "llm_named", lambda name: Guarded(ScriptedLLM(script), Limits()))
-    await writing(talk.post)
-    held = await begun(runtime, talk)
+    held = await answering(talk, runtime)
     await over(runtime)
     await until_row(held.run, status="succeeded")
     assert await answers() == ["ab 🌍!"]
@@ -116,8 +123,7 @@ async def test_a_run_whose_count_of_tokens_no_database_takes_ends_all_the_same(
     talk: Talk, runtime: Runtime, llm: LedLLM, redis: Any
 ) -> None:
     """It would be asked for again until it counts as crashed too often."""
-    await writing(talk.post)
-    held = await begun(runtime, talk)
+    held = await answering(talk, runtime)
     llm.say("Whole.")
     llm.end(Spent(11, 2**64))
     await over(runtime)
@@ -137,8 +143,7 @@ async def test_a_model_whose_packages_load_for_long_holds_up_nobody_else(
         return Guarded(ScriptedLLM([Text("Loaded.")]), Limits())
 
     monkeypatch.setattr(runner, "llm_named", load)
-    await writing(talk.post)
-    held = await begun(runtime, talk)
+    held = await answering(talk, runtime)
     await until(loading.is_set, "it is being loaded")
     loaded.set()
     await over(runtime)
@@ -150,8 +155,7 @@ async def test_a_crowded_talk_is_summarised_after_its_answer(
     talk: Talk, runtime: Runtime, llm: LedLLM, settings: Any, redis: Any
 ) -> None:
     settings.CHAT_CONTEXT_TOKENS = 10
-    await writing(talk.post, "A long question " * 10)
-    held = await begun(runtime, talk)
+    held = await answering(talk, runtime, "A long question " * 10)
     llm.say("Yes.")
     llm.end()
     await over(runtime)
@@ -166,8 +170,7 @@ async def test_a_crowded_talk_is_summarised_after_its_answer(
 async def test_a_model_that_fails_fails_the_run_and_what_was_shown_is_kept(
     talk: Talk, runtime: Runtime, llm: LedLLM, redis: Any
 ) -> None:
-    await writing(talk.post)
-    held = await begun(runtime, talk)
+    held = await answering(talk, runtime)
     llm.say("Beca")
     await shown(held.run, "Beca", redis)
     llm.fail(UNAVAILABLE)
@@ -183,11 +186,10 @@ async def test_a_model_that_fails_fails_the_run_and_what_was_shown_is_kept(
 async def test_what_fails_for_the_moment_is_tried_again_and_shown_from_the_start(
     talk: Talk, runtime: Runtime, llm: LedLLM, redis: Any
 ) -> None:
-    await writing(talk.post)
-    held = await begun(runtime, talk)
+    held = await answering(talk, runtime)
     llm.say("void")
     llm.fail(LLMError("llm_unavailable", "For the moment.", temporary=True, retry_after_s=0.01))
-    await until(lambda: len(llm.prompts) == 2, "it is asked again")
+    await until_asked(llm, 2)
     llm.say("Good")
     await shown(held.run, "Good", redis)
     llm.end()
@@ -200,8 +202,7 @@ async def test_an_empty_answer_is_a_failure(
     talk: Talk, runtime: Runtime, llm: LedLLM, monkeypatch: pytest.MonkeyPatch, texts: list[str]
 ) -> None:
     monkeypatch.setattr(chain, "_RETRY_AFTER_S", 0)
-    await writing(talk.post)
-    held = await begun(runtime, talk)
+    held = await answering(talk, runtime)
     for _ in range(2):
         llm.say(*texts)
         llm.end()
@@ -214,8 +215,7 @@ async def test_an_empty_answer_is_a_failure(
 async def test_a_bug_fails_the_run_and_tells_people_nothing_of_it(
     talk: Talk, runtime: Runtime, llm: LedLLM, caplog: pytest.LogCaptureFixture
 ) -> None:
-    await writing(talk.post)
-    held = await begun(runtime, talk)
+    held = await answering(talk, runtime)
     llm.fail(RuntimeError("password=hunter2"))
     await over(runtime)
     row = await until_row(held.run, status="failed")
@@ -229,8 +229,7 @@ async def test_an_agent_that_is_not_set_up_rightly_fails_the_run(
 ) -> None:
     monkeypatch.undo()
     await writing(lambda: Agent.objects.create(name="odd", llm="nobody:at-all"))
-    await writing(talk.post, agent="odd")
-    held = await begun(runtime, talk)
+    held = await answering(talk, runtime, agent="odd")
     await over(runtime)
     row = await until_row(held.run, status="failed")
     assert row.error and row.error["code"] == "llm_rejected"
@@ -253,8 +252,7 @@ async def test_what_was_shown_but_cannot_be_stored_still_lets_the_run_end(
     monkeypatch.setattr(attempts, "fail_run", refuse)
     monkeypatch.setattr(attempts, "finish_run", refuse)
     assert finish_run is not attempts.finish_run
-    await writing(talk.post)
-    held = await begun(runtime, talk)
+    held = await answering(talk, runtime)
     llm.say("odd")
     llm.fail(problem) if problem else llm.end()
     await over(runtime)

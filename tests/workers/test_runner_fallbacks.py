@@ -9,7 +9,7 @@ from typing import Any
 from chat.database import reading, writing
 from chat.models import Agent, Usage
 from tests.inside import Talk
-from tests.workers.process import UNAVAILABLE, LedLLM, answers, begun, over, shown, until, until_row
+from tests.workers.process import UNAVAILABLE, LedLLM, answering, answers, over, shown, until_asked, until_row
 from workers import runner
 from workers.llm.base import LLMError, Spent
 from workers.runtime import Runtime
@@ -19,12 +19,11 @@ async def test_a_broken_answer_is_void_and_the_next_llms_is_shown_from_the_start
     talk: Talk, runtime: Runtime, llm: LedLLM, redis: Any, settings: Any
 ) -> None:
     settings.CHAT_LLM, settings.CHAT_FALLBACKS = "main", ["next"]
-    await writing(talk.post)
-    held = await begun(runtime, talk)
+    held = await answering(talk, runtime)
     llm.say("void")
     await shown(held.run, "void", redis)
     llm.fail(LLMError("llm_rejected", "No.", fault="auth"))
-    await until(lambda: len(llm.prompts) == 2, "the next one is asked")
+    await until_asked(llm, 2)
     llm.say("Good")
     await shown(held.run, "Good", redis)
     llm.end(Spent(11, 4))
@@ -44,8 +43,7 @@ async def test_an_agent_may_have_fallbacks_of_its_own_or_none(
 ) -> None:
     settings.CHAT_FALLBACKS = ["next"]
     await writing(lambda: Agent.objects.create(name="alone", llm="main", fallbacks=[]))
-    await writing(talk.post, agent="alone")
-    held = await begun(runtime, talk)
+    held = await answering(talk, runtime, agent="alone")
     llm.fail(UNAVAILABLE)
     await over(runtime)
     await until_row(held.run, status="failed", llm="main", fallback_status=None)
@@ -56,8 +54,7 @@ async def test_the_text_for_emergencies_takes_the_place_of_what_was_shown(
     talk: Talk, runtime: Runtime, llm: LedLLM, redis: Any, settings: Any
 ) -> None:
     settings.CHAT_EMERGENCY_TEXT = "Please call us."
-    await writing(talk.post)
-    held = await begun(runtime, talk)
+    held = await answering(talk, runtime)
     llm.say("half an ans")
     await shown(held.run, "half an ans", redis)
     llm.fail(UNAVAILABLE)
@@ -73,8 +70,7 @@ async def test_what_a_call_cost_is_priced_by_the_operators_table(
     table = tmp_path / "prices.toml"
     table.write_text('["mine"]\ninput = 1000\noutput = 2000\n')
     settings.CHAT_LLM, settings.CHAT_PRICES = "mine", str(table)
-    await writing(talk.post)
-    held = await begun(runtime, talk)
+    held = await answering(talk, runtime)
     llm.say("Hello!")
     llm.end(Spent(3, 2))
     await over(runtime)

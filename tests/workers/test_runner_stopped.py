@@ -18,6 +18,7 @@ from tests.workers.process import (
     LOST,
     UNAVAILABLE,
     LedLLM,
+    answering,
     answers,
     begun,
     over,
@@ -41,8 +42,7 @@ from workers.runtime import DRAINED, Runtime
 async def test_an_answer_waits_for_a_database_that_is_away(
     talk: Talk, runtime: Runtime, llm: LedLLM, problem: Exception
 ) -> None:
-    await writing(talk.post)
-    held = await begun(runtime, talk)
+    held = await answering(talk, runtime)
     llm.say("Hello!")
     with failing_at("attempt.fenced", problem, times=3) as seen:
         llm.end()
@@ -53,8 +53,7 @@ async def test_an_answer_waits_for_a_database_that_is_away(
 
 
 async def test_an_end_whose_reply_was_lost_is_not_written_twice(talk: Talk, runtime: Runtime, llm: LedLLM) -> None:
-    await writing(talk.post)
-    held = await begun(runtime, talk)
+    held = await answering(talk, runtime)
     llm.say("Hello!")
     with failing_at("finish.committed", LOST) as seen:
         llm.end()
@@ -79,8 +78,7 @@ async def test_a_database_that_is_away_when_a_run_begins_does_not_fail_it(
     away_at_first.__name__ = "build_context"
     for module in (runtimes, runner):  # with the claim, and then alone
         monkeypatch.setattr(module, "build_context", away_at_first)
-    await writing(talk.post)
-    held = await begun(runtime, talk)
+    held = await answering(talk, runtime)
     llm.say("Hello!")
     llm.end()
     await over(runtime)
@@ -116,8 +114,7 @@ async def test_a_long_context_is_not_read_with_the_claim_since_that_may_be_on_th
     for tokens, times in ((runtimes.BRIEF_TOKENS, 1), (runtimes.BRIEF_TOKENS + 1, 0)):
         read.clear()
         settings.CHAT_CONTEXT_TOKENS = tokens
-        await writing(talk.post)
-        held = await begun(runtime, talk)
+        held = await answering(talk, runtime)
         llm.say("Hello!")
         llm.end()
         await over(runtime)
@@ -134,8 +131,7 @@ async def test_what_an_attempt_that_is_fenced_has_cost_is_on_the_bill(
 ) -> None:
     """The LLM was asked, whoever goes on with the run."""
     await writing(lambda: Agent.objects.create(name="doer", mode="react"))
-    await writing(talk.post, agent="doer")
-    held = await begun(runtime, talk)
+    held = await answering(talk, runtime, agent="doer")
     llm.say("Hello!")
     await shown(held.run, "Hello!", redis)
     await writing(lambda: attempts.put_back(held.run, "worker_lost", stuck=True))
@@ -152,8 +148,7 @@ async def test_what_an_attempt_that_is_fenced_has_cost_is_on_the_bill(
 async def test_a_cancelled_run_closes_its_model_at_once_and_its_cost_is_stored(
     talk: Talk, runtime: Runtime, llm: LedLLM, redis: Any
 ) -> None:
-    await writing(talk.post)
-    held = await begun(runtime, talk)
+    held = await answering(talk, runtime)
     llm.say("Hello wor")
     await shown(held.run, "Hello wor", redis)
     await writing(runs.cancel_run, talk.ada, held.run.pk)
@@ -170,8 +165,7 @@ async def test_a_cancelled_run_closes_its_model_at_once_and_its_cost_is_stored(
 async def test_a_cancelled_run_is_noticed_by_its_next_delta_without_a_nudge(
     talk: Talk, runtime: Runtime, llm: LedLLM, redis: Any
 ) -> None:
-    await writing(talk.post)
-    held = await begun(runtime, talk)
+    held = await answering(talk, runtime)
     llm.say("Hello")
     await shown(held.run, "Hello", redis)
     await writing(runs.cancel_run, talk.ada, held.run.pk)
@@ -185,8 +179,7 @@ async def test_a_cancelled_run_is_noticed_by_its_next_delta_without_a_nudge(
 async def test_a_drained_run_is_handed_back_and_its_model_is_closed(
     talk: Talk, runtime: Runtime, llm: LedLLM, redis: Any
 ) -> None:
-    await writing(talk.post)
-    held = await begun(runtime, talk)
+    held = await answering(talk, runtime)
     llm.say("Hello")
     await shown(held.run, "Hello", redis)
     held.stop(DRAINED)
@@ -211,8 +204,7 @@ async def test_a_run_that_is_drained_before_its_first_step_is_handed_back_too(ta
 async def test_a_run_that_is_drained_while_it_waits_for_the_database_is_handed_back(
     talk: Talk, runtime: Runtime, llm: LedLLM
 ) -> None:
-    await writing(talk.post)
-    held = await begun(runtime, talk)
+    held = await answering(talk, runtime)
     with failing_at("attempt.fenced", LOST, times=10**6) as seen:
         llm.fail(UNAVAILABLE)
         await until(lambda: len(seen) > 1, "its failure is tried")
@@ -234,8 +226,7 @@ async def test_a_drain_waits_for_the_database_with_a_run_that_it_hands_back(
 
     away_at_first.__name__ = "put_back"
     monkeypatch.setattr(attempts, "put_back", away_at_first)
-    await writing(talk.post)
-    held = await begun(runtime, talk)
+    held = await answering(talk, runtime)
     held.stop(DRAINED)
     await over(runtime)
     await until_row(held.run, status="queued", crashes=0)
@@ -244,8 +235,7 @@ async def test_a_drain_waits_for_the_database_with_a_run_that_it_hands_back(
 async def test_a_session_that_is_deleted_under_a_run_ends_it_without_a_word(
     talk: Talk, runtime: Runtime, llm: LedLLM, redis: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    await writing(talk.post)
-    held = await begun(runtime, talk)
+    held = await answering(talk, runtime)
     llm.say("Hello")
     await shown(held.run, "Hello", redis)
     await writing(sessions.delete_session, talk.ada, talk.pk)
@@ -277,8 +267,7 @@ async def test_a_run_without_redis_is_answered_too(
 ) -> None:
     await asyncio.to_thread(told)
     redis_server.kill()
-    await writing(talk.post)
-    held = await begun(runtime, talk)
+    held = await answering(talk, runtime)
     llm.say("Hello", " anyway!")
     llm.end()
     await over(runtime)

@@ -14,7 +14,17 @@ from chat.actions import attempts, runs, sessions, workers
 from chat.database import reading, writing
 from chat.models import Message, Run, Worker
 from tests.inside import Talk, told
-from tests.workers.process import LOST, LedLLM, begun, let_no_task_be_left, over, shown, tick, until, until_row
+from tests.workers.process import (
+    LOST,
+    LedLLM,
+    answering,
+    let_no_task_be_left,
+    over,
+    shown,
+    tick,
+    until_asked,
+    until_row,
+)
 from workers import runtime as runtime_module
 from workers.runtime import DRAINED, FENCED, Runtime
 
@@ -33,9 +43,8 @@ async def test_a_run_that_was_taken_away_is_let_go_at_the_next_tick_without_redi
 ) -> None:
     await asyncio.to_thread(told)
     redis_server.kill()
-    await writing(talk.post)
-    held = await begun(runtime, talk)
-    await until(lambda: llm.prompts, "the model is asked")
+    held = await answering(talk, runtime)
+    await until_asked(llm, 1)
     await tick(runtime)
     assert runtime.held, "it is still its own"
     await writing(TAKEN[how], talk, held.run)
@@ -47,8 +56,7 @@ async def test_a_run_that_was_taken_away_is_let_go_at_the_next_tick_without_redi
 async def test_a_nudge_makes_it_look_at_that_run_and_a_lost_one_at_all(
     talk: Talk, runtime: Runtime, llm: LedLLM
 ) -> None:
-    await writing(talk.post)
-    held = await begun(runtime, talk)
+    held = await answering(talk, runtime)
     runtime._on_nudge({"type": "nudge", "run_id": str(uuid4())})
     runtime._on_nudge({"type": "nudge", "run_id": str(held.run.pk)})
     await let_no_task_be_left(runtime)
@@ -62,8 +70,7 @@ async def test_a_nudge_makes_it_look_at_that_run_and_a_lost_one_at_all(
 async def test_a_nudge_while_the_database_is_away_takes_nothing_away(
     talk: Talk, runtime: Runtime, llm: LedLLM, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await writing(talk.post)
-    held = await begun(runtime, talk)
+    held = await answering(talk, runtime)
 
     def away(*args: Any) -> Any:
         raise LOST
@@ -79,8 +86,7 @@ async def test_a_frozen_worker_that_wakes_up_writes_nothing_and_claims_nothing_b
     talk: Talk, runtime: Runtime, llm: LedLLM, redis: Any, settings: Any
 ) -> None:
     settings.CHAT_LEASE_S = 5
-    await writing(talk.post)
-    held = await begun(runtime, talk)
+    held = await answering(talk, runtime)
     llm.say("of the frozen one")
     await shown(held.run, "of the frozen one", redis)
 
@@ -109,8 +115,7 @@ async def test_a_frozen_worker_that_wakes_up_writes_nothing_and_claims_nothing_b
 
 
 async def test_to_stop_a_run_twice_keeps_the_first_reason(talk: Talk, runtime: Runtime, llm: LedLLM) -> None:
-    await writing(talk.post)
-    held = await begun(runtime, talk)
+    held = await answering(talk, runtime)
     held.stop(DRAINED)
     held.stop(FENCED)
     await over(runtime)

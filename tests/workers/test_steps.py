@@ -12,8 +12,8 @@ from chat import stream
 from chat.database import reading
 from chat.models import Message
 from tests.inside import Talk, told
-from tests.workers.acting import Deeds, calls, results, start, statuses, types
-from tests.workers.process import LedLLM, over, until, until_row
+from tests.workers.acting import Deeds, calling, calls, results, start, statuses, types
+from tests.workers.process import LedLLM, over, until, until_asked, until_row
 from workers.context import LEFT_OUT
 from workers.llm.base import Called, Returned, Said, Spent
 from workers.runtime import Runtime
@@ -30,7 +30,7 @@ async def test_what_a_tool_gives_is_read_by_the_llm_and_every_step_is_told(
     llm.say("Let me look.")
     llm.call("look", number=7)
     llm.end(Spent(10, 2))
-    await until(lambda: len(llm.prompts) == 2, "the LLM is asked again")
+    await until_asked(llm, 2)
     assert deeds.done == [("look", 7)]
     asked, turn, returned = llm.prompts[1].talk[-3:]
     assert isinstance(asked, Said) and isinstance(turn, Called) and isinstance(returned, Returned)
@@ -67,9 +67,7 @@ async def test_what_a_tool_gives_is_read_by_the_llm_and_every_step_is_told(
 async def test_a_tool_is_told_for_whom_it_is_called_and_by_which_key(
     talk: Talk, runtime: Runtime, llm: LedLLM, deeds: Deeds, redis: Any
 ) -> None:
-    run = await start(talk, runtime)
-    llm.call("look", number=7)
-    llm.end()
+    run = await calling(talk, runtime, llm, "look", number=7)
     await until(lambda: deeds.contexts, "it is called")
     [context] = deeds.contexts
     [call] = await calls(run)
@@ -85,7 +83,7 @@ async def test_words_of_no_account_before_a_call_are_no_message(
     llm.say(" \n")
     llm.call("look")
     llm.end()
-    await until(lambda: len(llm.prompts) == 2, "the LLM is asked again")
+    await until_asked(llm, 2)
     llm.say("Done.")
     llm.end()
     await over(runtime)
@@ -118,7 +116,7 @@ async def test_reads_go_side_by_side_and_each_write_alone_in_order(
     for index, name in enumerate(["look", "look", "write", "write", "look"]):
         llm.call(name, f"c{index}", number=index)
     llm.end()
-    await until(lambda: len(llm.prompts) == 2, "the LLM is asked again")
+    await until_asked(llm, 2)
     assert begun_together == [2, 2, 1, 1, 1]
     assert [one for one, _ in results(llm)] == ["0", "1", "2", "3", "4"], "in the order of the LLM"
     assert [call.index for call in await calls(run)] == [0, 1, 2, 3, 4]
@@ -137,10 +135,8 @@ async def test_reads_go_side_by_side_and_each_write_alone_in_order(
 async def test_a_call_that_cannot_be_made_fails_at_once_and_the_llm_is_told_why(
     talk: Talk, runtime: Runtime, llm: LedLLM, deeds: Deeds, redis: Any, tool: str, written: str, says: str
 ) -> None:
-    run = await start(talk, runtime)
-    llm.call(tool, args_json=written)
-    llm.end()
-    await until(lambda: len(llm.prompts) == 2, "the LLM is asked again")
+    run = await calling(talk, runtime, llm, tool, args_json=written)
+    await until_asked(llm, 2)
     [(told, is_error)] = results(llm)
     assert says in told and is_error
     assert await statuses(run) == [(tool, "failed")] and not deeds.done
@@ -155,10 +151,11 @@ async def test_an_agent_can_call_only_the_tools_that_it_has(
     everything = deeds.tools
     monkeypatch.setattr(runner, "tools_named", lambda names: {name: everything[name] for name in names})
     run = await start(talk, runtime)
-    assert [spec.name for spec in llm.prompts[0].tools] == ["look"] if llm.prompts else True
+    await until_asked(llm, 1)
+    assert [spec.name for spec in llm.prompts[0].tools] == ["look"]
     llm.call("send", number=1)
     llm.end()
-    await until(lambda: len(llm.prompts) == 2, "the LLM is asked again")
+    await until_asked(llm, 2)
     assert await statuses(run) == [("send", "failed")] and not deeds.done
 
 
@@ -186,10 +183,8 @@ async def test_a_tool_that_fails_fails_its_call_and_not_the_run(
         raise problem
 
     deeds.add("look", "pure", does=fail)
-    run = await start(talk, runtime)
-    llm.call("look")
-    llm.end()
-    await until(lambda: len(llm.prompts) == 2, "the LLM is asked again")
+    run = await calling(talk, runtime, llm, "look")
+    await until_asked(llm, 2)
     assert results(llm) == [(told, True)]
     [call] = await calls(run)
     assert call.error == {"code": code, "message": told}
@@ -204,10 +199,8 @@ async def test_a_tool_that_takes_too_long_has_failed_and_keeps_nobody_waiting(
     talk: Talk, runtime: Runtime, llm: LedLLM, deeds: Deeds, redis: Any
 ) -> None:
     deeds.add("look", "pure", does=deeds.wait, timeout_s=0.05)
-    run = await start(talk, runtime)
-    llm.call("look")
-    llm.end()
-    await until(lambda: len(llm.prompts) == 2, "the LLM is asked again")
+    run = await calling(talk, runtime, llm, "look")
+    await until_asked(llm, 2)
     deeds.hold.set()
     assert results(llm) == [("The tool took longer than 0.05 s.", True)]
     [call] = await calls(run)
@@ -222,7 +215,7 @@ async def test_two_calls_of_one_id_and_a_name_that_is_none_are_given_back_so_tha
     llm.call("look", "c", number=2)
     llm.call("dé jà!" * 20, "", number=3)
     llm.end()
-    await until(lambda: len(llm.prompts) == 2, "the LLM is asked again")
+    await until_asked(llm, 2)
     turn = llm.prompts[1].talk[-4]
     assert isinstance(turn, Called)
     ids = [call.call_id for call in turn.calls]
@@ -238,7 +231,7 @@ async def test_more_calls_than_are_made_at_once_fail_and_the_llm_is_told(
     for number in range(CALLS_MAX + 2):
         llm.call("look", number=number)
     llm.end()
-    await until(lambda: len(llm.prompts) == 2, "the LLM is asked again")
+    await until_asked(llm, 2)
     assert len(deeds.done) == CALLS_MAX
     *made, first, second = results(llm)
     assert len(made) == CALLS_MAX and not any(is_error for _, is_error in made)
@@ -254,7 +247,7 @@ async def test_the_draft_of_what_was_said_before_a_call_is_forgotten(
     await until(lambda: redis.get(said), "it is shown")
     llm.call("look")
     llm.end()
-    await until(lambda: len(llm.prompts) == 2, "the LLM is asked again")
+    await until_asked(llm, 2)
     await asyncio.to_thread(told)
     assert redis.get(said) is None
     llm.say("Se")
@@ -271,7 +264,7 @@ async def test_results_of_long_ago_give_way_to_new_ones(
     for number in (1, 2, 3):
         llm.call("look", f"c{number}", text=str(number) * 150)
         llm.end()
-        await until(lambda: len(llm.prompts) == number + 1, "the LLM is asked again")  # noqa: B023
+        await until_asked(llm, number + 1)
     first, second, third = (one for one, _ in results(llm))
     assert first == second == LEFT_OUT and "333" in third
     assert "222" in results(llm, 2)[1][0], "the newest is always whole"

@@ -12,7 +12,7 @@ from chat.models import Event, Message, Run
 from tests.inside import Talk
 from tests.threads import failing_at
 from tests.workers.acting import AGENT, Deeds, answer, questions, resumed, start, statuses, yes
-from tests.workers.process import LOST, LedLLM, over, tick, until, until_row
+from tests.workers.process import LOST, LedLLM, over, tick, until, until_asked, until_row
 from workers.llm.base import Prompt, Said, ToolSpec
 from workers.modes.react import is_greeting
 from workers.runtime import Runtime
@@ -38,17 +38,17 @@ async def test_what_joins_is_read_before_the_next_step(
     talk: Talk, runtime: Runtime, llm: LedLLM, deeds: Deeds, redis: Any
 ) -> None:
     run = await start(talk, runtime, "Look at it.")
-    await until(lambda: llm.prompts, "the LLM is asked")
+    await until_asked(llm, 1)
     first = await join(talk, "And at eight.")
     llm.call("look", number=7)
     llm.end()
-    await until(lambda: len(llm.prompts) == 2, "the LLM is asked again")
+    await until_asked(llm, 2)
     assert heard(llm) == ["Look at it.", "Called", "Returned", "And at eight."]
     assert await step_of(first.message_id) == 1
     second = await join(talk, "And at nine.")
     llm.call("look", "c2", number=8)
     llm.end()
-    await until(lambda: len(llm.prompts) == 3, "and again")
+    await until_asked(llm, 3)
     assert heard(llm)[3:] == ["And at eight.", "Called", "Returned", "And at nine."]
     assert await step_of(second.message_id) == 2
     llm.say("Seven, eight, nine.")
@@ -63,12 +63,12 @@ async def test_what_joins_is_heard_though_the_reply_to_its_commit_was_lost(
 ) -> None:
     """It counts as read then, and nobody else is going to answer it."""
     run = await start(talk, runtime, "Look at it.")
-    await until(lambda: llm.prompts, "the LLM is asked")
+    await until_asked(llm, 1)
     joined = await join(talk, "And at eight.")
     with failing_at("joined.committed", LOST) as lost:
         llm.call("look", number=7)
         llm.end()
-        await until(lambda: len(llm.prompts) == 2, "the LLM is asked again")
+        await until_asked(llm, 2)
     assert lost and heard(llm) == ["Look at it.", "Called", "Returned", "And at eight."]
     told = [one for one in await reading(talk.log) if one.data.get("message_id") == str(joined.message_id)]
     assert [one.type for one in told] == ["message.created", "message.updated"], "it is read once"
@@ -82,7 +82,7 @@ async def test_what_comes_after_the_last_look_is_answered_next(
     talk: Talk, runtime: Runtime, llm: LedLLM, deeds: Deeds, redis: Any
 ) -> None:
     run = await start(talk, runtime, "Look at it.")
-    await until(lambda: llm.prompts, "the LLM is asked")
+    await until_asked(llm, 1)
     late = await join(talk, "And at eight.")
     llm.say("There.")
     llm.end()
@@ -91,7 +91,7 @@ async def test_what_comes_after_the_last_look_is_answered_next(
     [new] = await reading(lambda: list(Run.objects.open()))
     assert (new.message_id, new.agent_id, await step_of(late.message_id)) == (late.message_id, AGENT, None)
     await resumed(talk, runtime)
-    await until(lambda: len(llm.prompts) == 2, "it is answered, too")
+    await until_asked(llm, 2)
     assert heard(llm) == ["Look at it.", "There.", "And at eight."]
 
 
@@ -106,7 +106,7 @@ async def test_what_joins_while_people_are_asked_is_read_with_their_answer(
     assert len(await questions(run)) == 1
     await answer(talk, run, yes())
     await resumed(talk, runtime)
-    await until(lambda: len(llm.prompts) == 2, "the LLM goes on")
+    await until_asked(llm, 2)
     assert heard(llm) == ["Send it.", "Called", "Returned", "To all of them."]
     assert deeds.done == [("send", 7)] and await step_of(joined.message_id) == 1
 
@@ -116,18 +116,18 @@ async def test_what_was_read_keeps_its_place_for_the_next_attempt(
     talk: Talk, runtime: Runtime, llm: LedLLM, deeds: Deeds, redis: Any, reason: str
 ) -> None:
     run = await start(talk, runtime, "Look at it.")
-    await until(lambda: llm.prompts, "the LLM is asked")
+    await until_asked(llm, 1)
     for number, content in ((7, "And at eight."), (8, "And at nine.")):
         await join(talk, content)
         llm.call("look", f"c{number}", number=number)
         llm.end()
-        await until(lambda number=number: len(llm.prompts) == number - 5, "the LLM is asked again")
+        await until_asked(llm, number - 5)
     await writing(lambda: attempts.put_back(run, reason, stuck=True))
     await tick(runtime)
     await over(runtime)
     await join(talk, "Please.")
     await resumed(talk, runtime)
-    await until(lambda: len(llm.prompts) == 4, "another attempt goes on")
+    await until_asked(llm, 4)
     steps = ["Called", "Returned", "And at eight.", "Called", "Returned", "And at nine."]
     assert heard(llm) == ["Look at it.", *steps, "Please."]
     assert len(deeds.done) == 2, "what is done is done"
@@ -154,7 +154,7 @@ async def test_an_agent_makes_way_in_the_middle_of_a_call(
     gone = await reading(lambda: {str(one.pk) for one in Message.objects.exclude(deleted_at=None)})
     assert gone <= set(ended.data["discarded"]) and len(gone) == (0 if way == "interrupt" else 3)
     await resumed(talk, runtime)
-    await until(lambda: len(llm.prompts) == 2, "it sings")
+    await until_asked(llm, 2)
     assert heard(llm)[-1] == "No, sing." and posted.run_id in runtime.held
 
 

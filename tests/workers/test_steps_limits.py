@@ -14,8 +14,8 @@ from chat.database import reading, writing
 from chat.models import Agent, Message, Usage
 from tests.inside import WAIT_S, Talk
 from tests.threads import stopped_at
-from tests.workers.acting import AGENT, Deeds, answer, questions, resumed, start, statuses, yes
-from tests.workers.process import LedLLM, over, until, until_row
+from tests.workers.acting import AGENT, Deeds, answer, calling, questions, resumed, start, statuses, yes
+from tests.workers.process import LedLLM, over, until_asked, until_row
 from workers import runner
 from workers.llm.base import Spent
 from workers.runtime import Runtime
@@ -29,10 +29,8 @@ async def test_at_its_last_step_a_run_is_asked_to_end_with_words(
     talk: Talk, runtime: Runtime, llm: LedLLM, deeds: Deeds, redis: Any
 ) -> None:
     await limit(steps=2)
-    run = await start(talk, runtime)
-    llm.call("look")
-    llm.end()
-    await until(lambda: len(llm.prompts) == 2, "the LLM is asked again")
+    run = await calling(talk, runtime, llm, "look")
+    await until_asked(llm, 2)
     assert llm.prompts[0].may_call and not llm.prompts[1].may_call
     llm.say("That is all.")
     llm.call("look", "c2")
@@ -46,13 +44,11 @@ async def test_steps_are_counted_over_attempts(
     talk: Talk, runtime: Runtime, llm: LedLLM, deeds: Deeds, redis: Any
 ) -> None:
     await limit(steps=2)
-    run = await start(talk, runtime)
-    llm.call("send")
-    llm.end()
+    run = await calling(talk, runtime, llm, "send")
     await over(runtime)
     await answer(talk, run, yes())
     await resumed(talk, runtime)
-    await until(lambda: len(llm.prompts) == 2, "the LLM is asked again")
+    await until_asked(llm, 2)
     assert not llm.prompts[1].may_call
 
 
@@ -71,7 +67,7 @@ async def test_a_run_that_has_cost_its_limit_ends_with_words(
     for number in (1, 2):
         llm.call("look", f"c{number}")
         llm.end(Spent(10, 0))  # one cent
-        await until(lambda: len(llm.prompts) == number + 1, "the LLM is asked again")  # noqa: B023
+        await until_asked(llm, number + 1)
     assert [prompt.may_call for prompt in llm.prompts] == [True, True, False]
 
 
@@ -86,10 +82,10 @@ async def test_cost_is_added_up_over_attempts(
     await over(runtime)
     await answer(talk, run, yes())
     await resumed(talk, runtime)
-    await until(lambda: len(llm.prompts) == 2, "the LLM is asked again")
+    await until_asked(llm, 2)
     llm.call("look", "c2")
     llm.end(Spent(10, 0))
-    await until(lambda: len(llm.prompts) == 3, "and once more")
+    await until_asked(llm, 3)
     assert [prompt.may_call for prompt in llm.prompts] == [True, True, False]
 
 
@@ -115,9 +111,7 @@ async def test_a_run_that_takes_too_long_is_stopped_with_its_tools(
 ) -> None:
     await limit(seconds=0.3)
     deeds.add("note", "idempotent", "write", deeds.wait, needs_approval=False)
-    run = await start(talk, runtime)
-    llm.call("note")
-    llm.end()
+    run = await calling(talk, runtime, llm, "note")
     await over(runtime)
     deeds.hold.set()
     row = await until_row(run, status="failed")
@@ -163,20 +157,20 @@ async def test_a_greeting_is_answered_without_tools(
     talk: Talk, runtime: Runtime, llm: LedLLM, deeds: Deeds, redis: Any
 ) -> None:
     await start(talk, runtime, "Hello!")
-    await until(lambda: llm.prompts, "the LLM is asked")
+    await until_asked(llm, 1)
     assert llm.prompts[0].tools == ()
 
 
 async def test_an_llm_that_fails_after_a_step_fails_the_run_and_the_step_stays(
     talk: Talk, runtime: Runtime, llm: LedLLM, deeds: Deeds, redis: Any
 ) -> None:
-    from tests.workers.process import UNAVAILABLE
+    from tests.workers.process import UNAVAILABLE, until_asked
 
     run = await start(talk, runtime)
     llm.say("Let me look.")
     llm.call("look", number=7)
     llm.end(Spent(10, 2))
-    await until(lambda: len(llm.prompts) == 2, "the LLM is asked again")
+    await until_asked(llm, 2)
     llm.say("Sev")
     llm.fail(UNAVAILABLE)
     await over(runtime)

@@ -15,8 +15,20 @@ from chat.actions import attempts, interrupts
 from chat.database import reading, writing
 from chat.models import Interrupt, Message, Run
 from tests.inside import Talk, told
-from tests.workers.acting import Deeds, answer, calls, choice, questions, results, resumed, start, statuses, yes
-from tests.workers.process import LedLLM, begun, over, shown, tick, until, until_row
+from tests.workers.acting import (
+    Deeds,
+    answer,
+    calling,
+    calls,
+    choice,
+    questions,
+    results,
+    resumed,
+    start,
+    statuses,
+    yes,
+)
+from tests.workers.process import LedLLM, begun, over, shown, tick, until, until_asked, until_row
 from workers.ledger import AGAIN, HAPPENED, LEAVE
 from workers.llm.base import Spent
 from workers.runtime import Runtime
@@ -66,7 +78,7 @@ async def test_what_is_pure_is_called_again(
     llm.end()
     await made_and_lost(talk, runtime, run, between)
     await resumed(talk, runtime)
-    await until(lambda: len(llm.prompts) == 2, "the LLM goes on")
+    await until_asked(llm, 2)
     assert deeds.done == [("look", 7)] * 2
     assert json.loads(results(llm)[0][0])["number"] == 7
     [call] = await calls(run)
@@ -78,12 +90,10 @@ async def test_what_is_pure_is_called_again(
 async def test_what_is_idempotent_is_called_again_with_the_same_key(
     talk: Talk, runtime: Runtime, llm: LedLLM, deeds: Deeds, redis: Any, between: Between
 ) -> None:
-    run = await start(talk, runtime)
-    llm.call("note", number=7)
-    llm.end()
+    run = await calling(talk, runtime, llm, "note", number=7)
     await made_and_lost(talk, runtime, run, between)
     await resumed(talk, runtime)
-    await until(lambda: len(llm.prompts) == 2, "the LLM goes on")
+    await until_asked(llm, 2)
     first, second = deeds.contexts
     assert first.key == second.key and first.tool_call_id == second.tool_call_id
 
@@ -119,7 +129,7 @@ async def test_what_is_done_once_is_not_called_again_unless_a_person_says_so(
     assert question.reason == "choice" and question.payload["args"]["number"] == 7
     await answer(talk, run, choice(chosen))
     await resumed(talk, runtime)
-    await until(lambda: len(llm.prompts) == 2, "the LLM goes on")
+    await until_asked(llm, 2)
     assert Counter(deeds.names()) == {"send": made, "look": 1}
     assert await statuses(run) == [("send", status), ("look", "returned")]
     assert results(llm)[0][1] is is_error
@@ -130,9 +140,7 @@ async def test_what_is_done_once_is_not_called_again_unless_a_person_says_so(
 async def test_an_answer_about_one_loss_says_nothing_about_the_next(
     talk: Talk, runtime: Runtime, llm: LedLLM, deeds: Deeds, redis: Any, between: Between
 ) -> None:
-    run = await start(talk, runtime)
-    llm.call("send", number=7)
-    llm.end()
+    run = await calling(talk, runtime, llm, "send", number=7)
     await over(runtime)
     await answer(talk, run, yes())
     for losses in (1, 2):
@@ -149,7 +157,7 @@ async def test_an_answer_about_one_loss_says_nothing_about_the_next(
         if losses < 2:
             await asyncio.to_thread(told)
     await resumed(talk, runtime)
-    await until(lambda: len(llm.prompts) == 2, "the LLM goes on")
+    await until_asked(llm, 2)
     assert len(deeds.done) == 3
 
 
@@ -157,9 +165,7 @@ async def test_a_question_about_a_lost_call_that_nobody_answers_leaves_it(
     talk: Talk, runtime: Runtime, llm: LedLLM, deeds: Deeds, redis: Any, between: Between
 ) -> None:
     deeds.add("send", "once", "write", needs_approval=False)
-    run = await start(talk, runtime)
-    llm.call("send")
-    llm.end()
+    run = await calling(talk, runtime, llm, "send")
     await made_and_lost(talk, runtime, run, between)
     await resumed(talk, runtime)
     await over(runtime)
@@ -172,7 +178,7 @@ async def test_a_question_about_a_lost_call_that_nobody_answers_leaves_it(
 
     await writing(let_it_expire)
     await resumed(talk, runtime)
-    await until(lambda: len(llm.prompts) == 2, "the LLM goes on")
+    await until_asked(llm, 2)
     assert len(deeds.done) == 1
     assert await statuses(run) == [("send", "failed")]
 
@@ -184,11 +190,11 @@ async def test_steps_that_were_finished_are_not_done_again(
     llm.call("look", number=1)
     llm.call("note", "c2", number=2)
     llm.end()
-    await until(lambda: len(llm.prompts) == 2, "the LLM is asked again")
+    await until_asked(llm, 2)
     llm.say("One and t")
     await lose(talk, runtime, run)
     await resumed(talk, runtime)
-    await until(lambda: len(llm.prompts) == 3, "the LLM goes on")
+    await until_asked(llm, 3)
     assert deeds.done == [("look", 1), ("note", 2)]
     assert llm.prompts[2].talk == llm.prompts[1].talk, "it reads what it had read"
 
@@ -199,7 +205,7 @@ async def test_what_a_lost_attempt_had_spent_is_known_up_to_its_last_step(
     run = await start(talk, runtime)
     llm.call("look")
     llm.end(Spent(100, 10))
-    await until(lambda: len(llm.prompts) == 2, "the LLM is asked again")
+    await until_asked(llm, 2)
     llm.say("Four")
     await shown(run, "Four", redis)
     [spent] = await reading(lambda: shown_by(Run.objects.select_related("agent").get(pk=run.pk)))
@@ -215,9 +221,7 @@ async def test_a_call_that_was_saved_and_not_made_counts_as_called(
     """From outside nobody can tell it from one that was made."""
     deeds.add("send", "once", "write", needs_approval=False)
     between = failpoints.armed["tool.call"] = Between()
-    run = await start(talk, runtime)
-    llm.call("send")
-    llm.end()
+    run = await calling(talk, runtime, llm, "send")
     await made_and_lost(talk, runtime, run, between)
     await resumed(talk, runtime)
     await over(runtime)
@@ -237,9 +241,7 @@ async def test_a_call_that_must_not_be_made_twice_and_breaks_off_is_asked_about(
 
     does = fail if how == "raises" else deeds.wait
     deeds.add("send", "once", "write", does, needs_approval=False, timeout_s=0.05 if how == "takes too long" else 30)
-    run = await start(talk, runtime)
-    llm.call("send")
-    llm.end()
+    run = await calling(talk, runtime, llm, "send")
     await over(runtime)
     deeds.hold.set()
     await until_row(run, status="interrupted")
@@ -247,5 +249,5 @@ async def test_a_call_that_must_not_be_made_twice_and_breaks_off_is_asked_about(
     assert call.status == "unknown" and call.error and call.error["code"] in ("internal", "timeout")
     await answer(talk, run, choice(HAPPENED))
     await resumed(talk, runtime)
-    await until(lambda: len(llm.prompts) == 2, "the LLM goes on")
+    await until_asked(llm, 2)
     assert len(deeds.done) == 1

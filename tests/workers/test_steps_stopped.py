@@ -12,8 +12,8 @@ from chat.actions import runs
 from chat.database import reading, writing
 from tests.inside import Talk
 from tests.threads import failing_at
-from tests.workers.acting import Deeds, questions, resumed, start, statuses, types
-from tests.workers.process import LOST, LedLLM, over, until, until_row
+from tests.workers.acting import Deeds, calling, questions, resumed, start, statuses, types
+from tests.workers.process import LOST, LedLLM, over, until, until_asked, until_row
 from workers import steps
 from workers.runtime import DRAINED, Runtime
 from workers.tools import tool
@@ -52,7 +52,7 @@ async def test_a_drain_waits_for_what_cannot_be_called_again_and_not_for_the_res
     assert await statuses(row) == [("look", "called"), ("ask", "returned")]
     deeds.add("look", "pure")
     await resumed(talk, runtime)
-    await until(lambda: len(llm.prompts) == 2, "the LLM goes on")
+    await until_asked(llm, 2)
     assert Counter(deeds.names()) == {"ask": 1, "look": 1}
 
 
@@ -61,9 +61,7 @@ async def test_a_drain_does_not_wait_for_ever_and_what_it_leaves_is_asked_about(
 ) -> None:
     monkeypatch.setattr(steps, "FINISH_S", 0.05)
     deeds.add("send", "once", "write", does=deeds.wait, needs_approval=False)
-    run = await start(talk, runtime)
-    llm.call("send")
-    llm.end()
+    run = await calling(talk, runtime, llm, "send")
     await asyncio.to_thread(deeds.held.wait, 10)
     [held] = runtime.held.values()
     held.stop(DRAINED)
@@ -117,9 +115,7 @@ async def test_a_thread_that_returns_after_a_stop_writes_nothing(
     talk: Talk, runtime: Runtime, llm: LedLLM, deeds: Deeds, redis: Any
 ) -> None:
     deeds.add("send", "once", "write", does=deeds.wait, needs_approval=False)
-    run = await start(talk, runtime)
-    llm.call("send")
-    llm.end()
+    run = await calling(talk, runtime, llm, "send")
     await asyncio.to_thread(deeds.held.wait, 10)
     await writing(runs.cancel_run, talk.ada, run.pk)
     seq = await reading(lambda: talk.last_seq)
@@ -145,7 +141,7 @@ async def test_a_write_whose_reply_was_lost_is_not_written_twice(
     llm.call("send", number=7)
     with failing_at(place, LOST) as seen:
         llm.end()
-        await until(lambda: len(llm.prompts) == 2, "the LLM is asked again")
+        await until_asked(llm, 2)
     assert seen and deeds.done == [("send", 7)]
     told_of = Counter(await types(talk, run))
     assert [told_of[one] for one in ("step.started", "tool.called", "tool.returned", "step.finished")] == [1] * 4
