@@ -77,9 +77,7 @@ async def test_a_flush_tells_the_rest_now_and_once(watching: Watching, settings:
 async def test_a_flush_waits_for_what_is_on_its_way_and_sends_nothing_twice(
     watching: Watching, redis_server: Redis
 ) -> None:
-    draft = watching.draft()
-    draft.add("Hello")
-    await draft.flush()
+    draft = await watching.begun("Hello")
     redis_server.freeze()
     draft.add(", world")
     await on_its_way(draft)
@@ -93,9 +91,7 @@ async def test_a_flush_waits_for_what_is_on_its_way_and_sends_nothing_twice(
 
 
 async def test_a_flush_waits_no_longer_than_its_time(watching: Watching, redis_server: Redis) -> None:
-    draft = watching.draft()
-    draft.add("Hello")
-    await draft.flush()
+    draft = await watching.begun("Hello")
     redis_server.freeze()
     draft.add("!")
     began = time.monotonic()
@@ -105,9 +101,7 @@ async def test_a_flush_waits_no_longer_than_its_time(watching: Watching, redis_s
 
 
 async def test_a_flush_does_not_wait_for_a_redis_that_is_away(watching: Watching, redis_server: Redis) -> None:
-    draft = watching.draft()
-    draft.add("Hello")
-    await draft.flush()
+    draft = await watching.begun("Hello")
     redis_server.kill()
     draft.add("!")
     await watching.until(lambda: watching.publisher.is_broken, "it is noticed")
@@ -129,9 +123,7 @@ async def test_with_no_window_at_all_the_loop_does_not_spin_while_redis_takes_it
         send_all()
 
     monkeypatch.setattr(watching.publisher, "_send_all", look)
-    draft = watching.draft()
-    draft.add("Hello")
-    await draft.flush()
+    draft = await watching.begun("Hello")
     redis_server.freeze()
     draft.add(", ")
     await on_its_way(draft)
@@ -144,9 +136,7 @@ async def test_with_no_window_at_all_the_loop_does_not_spin_while_redis_takes_it
 
 
 async def test_what_was_closed_says_no_more(watching: Watching, redis: Any) -> None:
-    draft = watching.draft()
-    draft.add("Hello")
-    await draft.flush()
+    draft = await watching.begun("Hello")
     draft.add("!")
     draft.close()
     draft.add("?")
@@ -182,9 +172,7 @@ async def test_reasoning_has_a_draft_and_deltas_of_its_own(watching: Watching, r
 
 
 async def test_what_was_cleared_is_shown_from_the_start_again(watching: Watching, redis: Any) -> None:
-    draft = watching.draft()
-    draft.add("A first try")
-    await draft.flush()
+    draft = await watching.begun("A first try")
     draft.clear()
     await draft.flush()
     await watching.until(lambda: watching.texts()[-1] == "", "nothing is shown")
@@ -200,9 +188,7 @@ async def test_what_was_cleared_is_shown_from_the_start_again(watching: Watching
 async def test_what_was_cleared_while_it_was_on_its_way_does_not_come_back(
     watching: Watching, redis_server: Redis, redis: Any
 ) -> None:
-    draft = watching.draft()
-    draft.add("Hello")
-    await draft.flush()
+    draft = await watching.begun("Hello")
     redis_server.freeze()
     draft.add(" void")
     await on_its_way(draft)
@@ -220,9 +206,7 @@ async def test_what_was_cleared_while_it_was_on_its_way_does_not_come_back(
 
 
 async def test_a_worker_that_lost_its_claim_learns_it_by_its_next_delta(watching: Watching, redis: Any) -> None:
-    draft = watching.draft()
-    draft.add("Hello")
-    await draft.flush()
+    draft = await watching.begun("Hello")
     stream.raise_fence(watching.run.session_id, watching.run.pk, 2, [draft.message_id])
     await asyncio.to_thread(told)
     draft.add(" late")
@@ -233,9 +217,7 @@ async def test_a_worker_that_lost_its_claim_learns_it_by_its_next_delta(watching
 
 
 async def test_what_is_held_goes_out_afterwards_in_order(watching: Watching, redis: Any) -> None:
-    draft = watching.draft()
-    draft.add("Hello")
-    await draft.flush()
+    draft = await watching.begun("Hello")
     taken = await asyncio.to_thread(stream.take, watching.run.session_id, watching.run.pk, [draft.message_id], 80)
     assert taken == {draft.message_id: "Hello"}
     for piece in (",", " ", "world"):

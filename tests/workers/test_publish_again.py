@@ -23,9 +23,7 @@ from workers import publish
 
 
 async def test_a_redis_that_was_emptied_gets_all_of_it_again(watching: Watching, redis: Any) -> None:
-    draft = watching.draft()
-    draft.add("Hello")
-    await draft.flush()
+    draft = await watching.begun("Hello")
     redis.flushall()
     draft.add(", wörld 🌍")
     await watching.until(lambda: watching.shown() == "Hello, wörld 🌍", "all of it")
@@ -39,9 +37,7 @@ async def test_a_redis_that_was_emptied_gets_all_of_it_again(watching: Watching,
 
 async def test_whoever_lost_its_claim_does_not_set_the_fence_anew(watching: Watching, talk: Talk, redis: Any) -> None:
     """The row knows what an emptied Redis does not."""
-    draft = watching.draft()
-    draft.add("Hello")
-    await draft.flush()
+    draft = await watching.begun("Hello")
     await writing(runs.cancel_run, talk.ada, watching.run.pk)
     await asyncio.to_thread(told)
     redis.flushall()
@@ -60,9 +56,7 @@ async def test_to_set_the_fence_anew_never_lowers_a_newer_one(watching: Watching
 
 
 async def test_a_draft_alone_that_was_forgotten_is_sent_in_full(watching: Watching, redis: Any) -> None:
-    draft = watching.draft()
-    draft.add("Hello")
-    await draft.flush()
+    draft = await watching.begun("Hello")
     redis.delete(stream.draft_key(watching.run.session_id, draft.message_id))
     draft.add("!")
     await watching.until(lambda: watching.texts() == ["Hello", "Hello!"], "all of it")
@@ -70,9 +64,7 @@ async def test_a_draft_alone_that_was_forgotten_is_sent_in_full(watching: Watchi
 
 
 async def test_a_script_that_was_forgotten_is_loaded_again(watching: Watching, redis: Any, settings: Any) -> None:
-    draft = watching.draft()
-    draft.add("Hello")
-    await draft.flush()
+    await watching.begun("Hello")
     redis.script_flush()
     settings.CHAT_DELTA_WINDOW_MS = NEVER_MS
     thought = watching.draft(stream.REASONING)
@@ -98,9 +90,7 @@ async def test_what_one_draft_meets_does_not_disturb_another_in_the_same_pipelin
 async def test_a_lost_fence_is_asked_for_once_while_the_database_stalls(
     watching: Watching, redis: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    draft = watching.draft()
-    draft.add("a")
-    await draft.flush()
+    draft = await watching.begun("a")
     asked: list[int] = []
     go, real = threading.Event(), publish.workers.still_held
 
@@ -126,9 +116,7 @@ async def test_a_lost_fence_is_asked_for_once_while_the_database_stalls(
 async def test_a_lost_fence_is_asked_for_again_where_the_database_failed(
     watching: Watching, redis: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    draft = watching.draft()
-    draft.add("a")
-    await draft.flush()
+    draft = await watching.begun("a")
     failures = [OperationalError("no database"), OperationalError("no database")]
     real = publish.workers.still_held
 
@@ -172,9 +160,7 @@ async def test_while_redis_is_away_the_text_so_far_is_saved_in_the_row(
 
 
 async def test_when_redis_is_back_all_of_it_is_told(watching: Watching, redis_server: Redis, redis: Any) -> None:
-    draft = watching.draft()
-    draft.add("Hello")
-    await draft.flush()
+    draft = await watching.begun("Hello")
     redis_server.kill()
     draft.add(", world")
     await watching.until(lambda: watching.publisher.is_broken, "it is noticed")
@@ -205,9 +191,7 @@ async def test_a_run_that_was_cancelled_while_redis_is_away_is_noticed_by_its_ch
     watching: Watching, talk: Talk, redis_server: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(publish, "CHECKPOINT_S", 0.02)
-    draft = watching.draft()
-    draft.add("Hello")
-    await draft.flush()
+    draft = await watching.begun("Hello")
     redis_server.kill()
     await writing(runs.cancel_run, talk.ada, watching.run.pk)
     draft.add(" late")
@@ -243,9 +227,7 @@ async def test_the_database_and_redis_both_away_end_nothing(
 
     monkeypatch.setattr(publish, "CHECKPOINT_S", 0.02)
     monkeypatch.setattr(attempts, "keep_checkpoint", fail)
-    draft = watching.draft()
-    draft.add("Hello")
-    await draft.flush()
+    draft = await watching.begun("Hello")
     redis_server.kill()
     draft.add("!")
     await watching.until(lambda: tried, "it is tried")
@@ -260,9 +242,7 @@ async def test_the_database_and_redis_both_away_end_nothing(
 
 async def test_a_loop_that_stood_does_not_take_a_quick_redis_for_one_that_is_away(watching: Watching) -> None:
     """All live pieces of that shard would stand for a second more."""
-    draft = watching.draft()
-    draft.add("Hello")
-    await draft.flush()
+    draft = await watching.begun("Hello")
     draft.add(", world")
     while draft.in_flight is None:
         await asyncio.sleep(0)

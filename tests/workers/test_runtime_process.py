@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from django.db import InterfaceError
 
-from chat.actions import attempts, runs, workers
+from chat.actions import attempts, messages, runs, workers
 from chat.errors import Fenced
 from chat.models import Message, Run, Tool, Worker
 from tests.inside import WAIT_S, Talk, new_talk, rung
@@ -43,6 +43,19 @@ def process(db: None, redis: Any, settings: Any, monkeypatch: pytest.MonkeyPatch
     forget_publishers()
 
 
+def started(process: Runtime) -> None:
+    process.start()
+    eventually(lambda: process.worker_id, "it is registered")
+
+
+def begun(process: Runtime, talk: Talk) -> messages.Posted:
+    """Ask something that it begins to answer."""
+    posted = talk.post()
+    process.ring(str(posted.run_id))
+    eventually(lambda: process.held, "it runs")
+    return posted
+
+
 def wait_for_its_threads(runtime: Runtime) -> None:
     loop = runtime._loop
     assert loop is not None
@@ -58,16 +71,14 @@ def wait_for_its_threads(runtime: Runtime) -> None:
 
 
 def test_it_tells_at_its_start_what_tools_it_has(process: Runtime) -> None:
-    process.start()
-    eventually(lambda: process.worker_id is not None, "a worker that is registered")
+    started(process)
     told = {tool.name: tool for tool in Tool.objects.all()}
     assert set(told) == set(load_tools())
     assert told["cancel_order"].needs_approval and told["cancel_order"].args_schema["required"] == ["order_id"]
 
 
 def test_a_process_answers_what_waits_with_and_without_a_doorbell(talk: Talk, process: Runtime) -> None:
-    process.start()
-    eventually(lambda: process.worker_id, "it is registered")
+    started(process)
     rung_for, overheard = talk.post("With a doorbell"), new_talk(talk.ada, talk.ben, talk.worker_id)
     process.ring(str(rung_for.run_id))
     silent = overheard.post("Without")
@@ -86,16 +97,14 @@ def test_a_process_needs_no_database_to_start(talk: Talk, process: Runtime, monk
 
     monkeypatch.setattr(workers, "register_worker", away_at_first)
     monkeypatch.setattr(runtime_module.time, "sleep", lambda seconds: None)
-    process.start()
-    eventually(lambda: process.worker_id, "it is registered")
+    started(process)
 
 
 def test_the_thread_of_the_lease_survives_every_error_of_the_database(
     talk: Talk, process: Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is the last one that may die: without it every run of the process is taken for lost."""
-    process.start()
-    eventually(lambda: process.worker_id, "it is registered")
+    started(process)
     renew, problems = workers.renew_lease, [LOST, InterfaceError("connection already closed")]
 
     def away_for_a_while(worker_id: Any, name: str) -> bool:
@@ -114,11 +123,8 @@ def test_a_run_that_is_cancelled_is_let_go_within_a_tick_or_a_nudge(
     talk: Talk, process: Runtime, settings: Any
 ) -> None:
     settings.CHAT_LLM = "demo?tokens=1000&tokens_per_s=50"
-    process.start()
-    eventually(lambda: process.worker_id, "it is registered")
-    posted = talk.post()
-    process.ring(str(posted.run_id))
-    eventually(lambda: process.held, "it runs")
+    started(process)
+    posted = begun(process, talk)
     runs.cancel_run(talk.ada, posted.run_id)
     eventually(lambda: not process.held, "it is let go", 5)
 
@@ -127,8 +133,7 @@ def test_a_process_that_goes_down_hands_its_runs_back_and_ends_its_lease(
     talk: Talk, process: Runtime, settings: Any, redis: Any
 ) -> None:
     settings.CHAT_LLM = "demo?tokens=1000&tokens_per_s=50"
-    process.start()
-    eventually(lambda: process.worker_id, "it is registered")
+    started(process)
     talks = [talk, *(new_talk(talk.ada, talk.ben, talk.worker_id) for _ in range(3))]
     for one in talks:
         process.ring(str(one.post().run_id))
@@ -143,8 +148,7 @@ def test_a_process_that_goes_down_hands_its_runs_back_and_ends_its_lease(
 
 def test_a_claim_that_is_under_way_when_the_process_goes_down_is_handed_back_too(talk: Talk, process: Runtime) -> None:
     """It commits after the drain has begun: else the run would wait for the sweep, and count as a crash."""
-    process.start()
-    eventually(lambda: process.worker_id, "it is registered")
+    started(process)
     with stopped_at("claim.committed") as stop:
         run = talk.post()
         process.ring(str(run.run_id))
@@ -159,8 +163,7 @@ def test_a_claim_that_is_under_way_when_the_process_goes_down_is_handed_back_too
 
 def test_a_process_that_goes_down_closes_its_connections_to_models(process: Runtime) -> None:
     """What is open when its loop is gone, Python complains of, and an operator wonders about."""
-    process.start()
-    eventually(lambda: process.worker_id, "it is registered")
+    started(process)
     closed = threading.Event()
 
     class Client:
@@ -176,8 +179,7 @@ def test_a_process_that_goes_down_closes_its_connections_to_models(process: Runt
 
 
 def test_a_process_that_goes_down_takes_nothing_new(talk: Talk, process: Runtime) -> None:
-    process.start()
-    eventually(lambda: process.worker_id, "it is registered")
+    started(process)
     process.drain()
     posted = talk.post()
     process.ring(str(posted.run_id))
@@ -187,11 +189,8 @@ def test_a_process_that_goes_down_takes_nothing_new(talk: Talk, process: Runtime
 
 def test_a_drained_run_goes_on_in_another_process_from_the_start(talk: Talk, process: Runtime, settings: Any) -> None:
     settings.CHAT_LLM = "demo?tokens=1000&tokens_per_s=50"
-    process.start()
-    eventually(lambda: process.worker_id, "it is registered")
-    posted = talk.post()
-    process.ring(str(posted.run_id))
-    eventually(lambda: process.held, "it runs")
+    started(process)
+    posted = begun(process, talk)
     process.wait_drained()
     again = talk.claim()
     assert (again.pk, again.attempt) == (posted.run_id, 2)

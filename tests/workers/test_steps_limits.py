@@ -15,7 +15,7 @@ from chat.models import Agent, Message, Usage
 from tests.inside import WAIT_S, Talk
 from tests.threads import stopped_at
 from tests.workers.acting import AGENT, Deeds, answer, calling, questions, resumed, start, statuses, yes
-from tests.workers.process import LedLLM, over, until_asked, until_row
+from tests.workers.process import UNAVAILABLE, LedLLM, over, until_asked, until_row
 from workers import runner
 from workers.llm.base import Spent
 from workers.runtime import Runtime
@@ -164,8 +164,6 @@ async def test_a_greeting_is_answered_without_tools(
 async def test_an_llm_that_fails_after_a_step_fails_the_run_and_the_step_stays(
     talk: Talk, runtime: Runtime, llm: LedLLM, deeds: Deeds, redis: Any
 ) -> None:
-    from tests.workers.process import UNAVAILABLE, until_asked
-
     run = await start(talk, runtime)
     llm.say("Let me look.")
     llm.call("look", number=7)

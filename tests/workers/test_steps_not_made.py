@@ -9,6 +9,7 @@ import pytest
 from chat.actions import attempts
 from chat.database import writing
 from chat.errors import Fenced
+from chat.models import Run
 from tests.inside import Talk
 from tests.workers.acting import calls, statuses
 from tests.workers.process import process_of, tick, until
@@ -38,31 +39,32 @@ class Payment:
         await steps.begin("", [Wanted("1", "pay", "{}")], 0.0)
         return steps
 
+    async def waits_for_room(self, run: Run) -> tuple[asyncio.Semaphore, asyncio.Task[None]]:
+        """Begin a payment where all that may be called at once is under way, until the room is released."""
+        room = calling._slots.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(1))
+        await room.acquire()
+        steps = await self.begin(Held(run))
+        finishing = asyncio.ensure_future(steps.finish())
+        await until(lambda: room._waiters, "it waits for room")
+        return room, finishing
+
 
 async def test_a_call_is_not_made_when_its_claim_was_lost_while_it_waited_for_room(talk: Talk) -> None:
     payment, run = Payment(), await writing(talk.start)
-    slots = calling._slots.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(1))
-    await slots.acquire()
-    steps = await payment.begin(Held(run))
-    task = asyncio.ensure_future(steps.finish())
-    await until(lambda: slots._waiters, "it waits for room")
+    room, finishing = await payment.waits_for_room(run)
     await writing(lambda: attempts.put_back(run, "worker_lost", stuck=True))
-    slots.release()
+    room.release()
     with pytest.raises(Fenced):
-        await task
-    assert not payment.made and not slots.locked()
+        await finishing
+    assert not payment.made and not room.locked()
     assert await statuses(run) == [("pay", "called")], "whoever goes on with it asks people, as of any that was lost"
 
 
 async def test_a_call_that_has_waited_for_room_is_made_while_its_claim_holds(talk: Talk) -> None:
     payment, run = Payment(), await writing(talk.start)
-    slots = calling._slots.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(1))
-    await slots.acquire()
-    steps = await payment.begin(Held(run))
-    task = asyncio.ensure_future(steps.finish())
-    await until(lambda: slots._waiters, "it waits for room")
-    slots.release()
-    await task
+    room, finishing = await payment.waits_for_room(run)
+    room.release()
+    await finishing
     assert payment.made == 1 and await statuses(run) == [("pay", "returned")]
 
 

@@ -123,20 +123,8 @@ def test_a_run_over_its_hard_age_is_put_back_whatever_the_lease_says(talk: Talk,
     assert (now.status, now.crashes) == ("queued", 1)
 
 
-def test_an_agent_may_give_its_runs_more_time(talk: Talk, watchful: Any, settings: Any) -> None:
-    settings.CHAT_RUN_S = 20
-    run = talk.start()
-    Agent.objects.filter(pk=run.agent_id).update(run_limit={"seconds": 60})
-    long_ago(run, started_at=179)
-    sweep(watchful)
-    assert Run.objects.get(pk=run.pk).status == "running"
-    long_ago(run, started_at=181)
-    sweep(watchful)
-    assert Run.objects.get(pk=run.pk).status == "queued"
-
-
-@pytest.mark.parametrize("run_s", [0, 600])
-def test_an_agent_may_give_its_runs_less_time(talk: Talk, watchful: Any, settings: Any, run_s: int) -> None:
+@pytest.mark.parametrize("run_s", [20, 600, 0])
+def test_an_agent_may_give_its_runs_more_time_or_less(talk: Talk, watchful: Any, settings: Any, run_s: int) -> None:
     settings.CHAT_RUN_S = run_s
     run = talk.start()
     Agent.objects.filter(pk=run.agent_id).update(run_limit={"seconds": 60})

@@ -28,6 +28,13 @@ class Watching:
     def draft(self, kind: str = stream.MESSAGE) -> Draft:
         return Draft(self.publisher, self.run, kind, self._on_fenced)
 
+    async def begun(self, text: str) -> Draft:
+        """A draft whose first words have been told."""
+        draft = self.draft()
+        draft.add(text)
+        await draft.flush()
+        return draft
+
     def _on_fenced(self) -> None:
         self.fenced += 1
 

@@ -234,6 +234,11 @@ class Audience:
     def restarts(self, reason: str) -> int:
         return sum(list(client.restarted.values()).count(reason) for client in self.clients)
 
+    def none_began_anew(self) -> None:
+        """Check that no answer was begun anew as if its worker were lost."""
+        anew = self.restarts("worker_lost")
+        assert anew == 0, f"{anew} answers began anew"
+
     def most_restarts(self, reason: str) -> int:
         """How often the one answer was begun anew that was so most often."""
         # Each of a client's runs is its own, and in `restarted` once for each attempt.

@@ -14,6 +14,7 @@ from chat.errors import Conflict, InvalidInput, NotAllowed, NotFound, SessionClo
 from chat.models import ChatSession, Event, Member, Message, Run, Usage, User
 from chat.protocol import Frame
 from chat.protocol.commands import NewMember, NewSession, SessionChange
+from tests.chat.actions.steering import show
 from tests.chat.published import heard
 from tests.inside import WAIT_S, Talk, told
 from tests.threads import Threads, stopped_at, wait_until_blocked
@@ -167,8 +168,7 @@ def test_whoever_watches_a_session_is_told_that_it_was_deleted(talk: Talk, redis
 
 def test_a_run_that_was_going_on_is_refused_by_its_fence_when_the_session_is_deleted(talk: Talk, redis: Any) -> None:
     run = talk.start()
-    told()
-    redis.set(stream.draft_key(talk.pk, run.answer_id), "so far")
+    show(redis, run, "so far")
     sessions.delete_session(talk.ada, talk.pk)
     told()
     assert int(redis.hget(stream.fence_key(talk.pk, run.pk), "a")) == run.attempt + 1
