@@ -3,8 +3,6 @@
 Exits with 1 where a peer is missing, an answer is wrong or something fails, and never because something is slow.
 """
 
-from __future__ import annotations
-
 import argparse
 import asyncio
 import importlib

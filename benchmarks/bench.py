@@ -1,7 +1,5 @@
 """What every benchmark is given: how much to do, servers that end with it, and how to read what they cost."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import sys

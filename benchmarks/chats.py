@@ -1,7 +1,5 @@
 """One user's conversation with each chat server: say something, and note when it was taken and when words came."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import time

@@ -3,8 +3,6 @@
 One web process and one worker serve them, as `make run` starts them.
 """
 
-from __future__ import annotations
-
 import asyncio
 import time
 from collections.abc import Sequence

@@ -4,8 +4,6 @@ The same client opens the sockets of all and checks that each gets everything on
 frames through Redis. Ours are facts of a session's log, so they are written to the database first.
 """
 
-from __future__ import annotations
-
 import asyncio
 import time
 from collections.abc import Sequence

@@ -1,12 +1,10 @@
 """A measured figure: one value a round, their median, its target, and what it is beside another one."""
 
-from __future__ import annotations
-
 import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 
 def percentile(values: Sequence[float], share: float) -> float:
@@ -55,7 +53,7 @@ class Figure:
         return found
 
     @classmethod
-    def from_data(cls, data: dict[str, Any]) -> Figure:
+    def from_data(cls, data: dict[str, Any]) -> Self:
         rounds = tuple(data["rounds"])
         return cls(data["what"], data["who"], data["unit"], rounds, data.get("at_most"), data.get("at_least"))
 

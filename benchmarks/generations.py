@@ -4,8 +4,6 @@ Ten sessions share a socket, so 40 sockets follow the 400 answers; with an LLM o
 looked at while all of them are being written.
 """
 
-from __future__ import annotations
-
 import asyncio
 import json
 from collections import Counter

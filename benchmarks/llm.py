@@ -5,8 +5,6 @@ second; `@0` is all at once; `tokens-2000@0+50` then goes on for ever, 50 a seco
 of Markdown.
 """
 
-from __future__ import annotations
-
 import asyncio
 import json
 import re

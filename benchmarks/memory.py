@@ -1,7 +1,5 @@
 """What a socket that only listens costs the web process in memory."""
 
-from __future__ import annotations
-
 import asyncio
 
 from benchmarks import rooms

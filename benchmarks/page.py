@@ -3,8 +3,6 @@
 Frames are counted by the page's own `requestAnimationFrame`, of which a browser without a screen gives 60 a second.
 """
 
-from __future__ import annotations
-
 import asyncio
 import re
 import time

@@ -1,7 +1,5 @@
 """Draws docs/performance.svg from the kept results: bars in light and in dark, readable without colours."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path

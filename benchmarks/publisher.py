@@ -4,8 +4,6 @@
 when they are on their way: the process that the sockets' own server is not busy with.
 """
 
-from __future__ import annotations
-
 import json
 import sys
 from uuid import UUID

@@ -4,8 +4,6 @@ The answer goes on meanwhile, 50 tokens a second. Either somebody else watches i
 reads the session's log and the draft anew.
 """
 
-from __future__ import annotations
-
 import json
 import time
 

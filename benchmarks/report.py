@@ -1,7 +1,5 @@
 """What a run found: as rows on the screen, as JSON, and as tables between the marks of docs/performance.md."""
 
-from __future__ import annotations
-
 import json
 import os
 import platform

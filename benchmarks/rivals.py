@@ -1,7 +1,5 @@
 """Starts the peers: each with its own environment, and the same LLM as ours."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from benchmarks.bench import Bench

@@ -1,7 +1,5 @@
 """Rooms that many sockets look into, each in a server of its own with a Redis: ours, stock Channels, Socket.IO."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import os

@@ -3,8 +3,6 @@
 The LLM is a server of its own, the same for all, whose own first byte is measured in the same run and taken off.
 """
 
-from __future__ import annotations
-
 from benchmarks import rivals
 from benchmarks.bench import DATABASES, Bench, Wrong
 from benchmarks.chats import Agno, Asked, Chainlit, Chat, Ours, Straight

@@ -1,7 +1,5 @@
 """A WebSocket client that costs little, so that what is measured is the server: whole text frames, no extensions."""
 
-from __future__ import annotations
-
 import asyncio
 import base64
 import os

@@ -1,7 +1,5 @@
 """A stop while words arrive: until its `ok`, which says that the answer is stored as far as it was shown."""
 
-from __future__ import annotations
-
 import json
 import time
 

@@ -4,8 +4,6 @@ With the demo LLM at full speed and tools that do next to nothing: what is measu
 before and after each call, and the log. The first figure is of one person who waits for each answer.
 """
 
-from __future__ import annotations
-
 import asyncio
 import time
 

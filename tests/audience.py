@@ -4,8 +4,6 @@ Started with a URL, a token, a session's id and a number of sockets. Says `{"fol
 each line that it is given, a seq, waits until every socket has come so far and says how that went.
 """
 
-from __future__ import annotations
-
 import asyncio
 import json
 import sys

@@ -3,8 +3,6 @@
 The tests' own process is set up for another database, and a new process a question would cost a second.
 """
 
-from __future__ import annotations
-
 import json
 import sys
 import traceback

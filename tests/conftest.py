@@ -6,8 +6,6 @@
   time limit. CHAT_TEST_KEEP: keep the folders of the stacks, with their logs.
 """
 
-from __future__ import annotations
-
 import os
 import random
 import shutil
@@ -170,24 +168,24 @@ def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix: N
 
 
 @pytest.fixture
-def ada(db: None) -> User:
+def ada(db: None) -> "User":
     """The owner."""
     return _account("ada")
 
 
 @pytest.fixture
-def ben(db: None) -> User:
+def ben(db: None) -> "User":
     """A member."""
     return _account("ben")
 
 
 @pytest.fixture
-def eve(db: None) -> User:
+def eve(db: None) -> "User":
     """A stranger."""
     return _account("eve")
 
 
-def _account(name: str) -> User:
+def _account(name: str) -> "User":
     from chat.models import User
 
     user = User(username=name)

@@ -1,7 +1,5 @@
 """One person's connection to the public wire: HTTP by httpx2, a socket by websockets, every frame through the fold."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import json

@@ -3,8 +3,6 @@
 An installation would need root, and start a server of theirs on the machine.
 """
 
-from __future__ import annotations
-
 import fcntl
 import os
 import shutil

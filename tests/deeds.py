@@ -1,7 +1,5 @@
 """To count effects by: an installed package of tools that note each call in a file, and an agent that has them."""
 
-from __future__ import annotations
-
 import json
 from collections import Counter
 from pathlib import Path

@@ -3,8 +3,6 @@
 python -m tests.event_source URL TOKEN [LAST_EVENT_ID]
 """
 
-from __future__ import annotations
-
 import asyncio
 import json
 import sys

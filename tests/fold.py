@@ -3,8 +3,6 @@
 It is written from the wire's contract alone and imports nothing of the server: no mistake of the server can hide in it.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """What the wire says of steps and of calls of tools, folded: part of the fold, and like it of the contract alone."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -1,14 +1,12 @@
 """Clients that mean harm, or are merely broken: raw sockets that send what no library would, and read when told to."""
 
-from __future__ import annotations
-
 import json
 import os
 import socket
 import struct
 import time
 from base64 import b64encode
-from typing import Any
+from typing import Any, Self
 
 TEXT, BINARY, CLOSE, PING = 1, 2, 8, 9
 
@@ -40,7 +38,7 @@ class Raw:
         self.socket.connect(("127.0.0.1", port))
         self.unread = b""
 
-    def open(self, token: str, *headers: str) -> Raw:
+    def open(self, token: str, *headers: str) -> Self:
         key = b64encode(os.urandom(16)).decode()
         lines = ["GET /ws/ HTTP/1.1", "Host: 127.0.0.1", "Upgrade: websocket", "Connection: Upgrade"]
         lines += [f"Sec-WebSocket-Key: {key}", "Sec-WebSocket-Version: 13", f"Authorization: Bearer {token}", *headers]

@@ -4,8 +4,6 @@ The tests of `chat/` and `workers/` commit for real: locks, fences and what foll
 `db` is not pytest-django's one transaction a test; it removes what a test has left.
 """
 
-from __future__ import annotations
-
 import base64
 import json
 from collections.abc import Iterator

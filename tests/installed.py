@@ -1,7 +1,5 @@
 """Packages of tools as pip installs them: modules, and metadata that names their entry points."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 

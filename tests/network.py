@@ -1,7 +1,5 @@
 """Networks of one's own, joined to ours by a cable that can be cut without either end being told. Linux, as root."""
 
-from __future__ import annotations
-
 import itertools
 import os
 import shutil

@@ -1,7 +1,5 @@
 """Operating-system processes that a test starts: with a log each, stopped and killed at will, and never left behind."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import signal
@@ -11,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 ROOT = Path(__file__).resolve().parent.parent
 # Everything that waits for another process waits this many times longer on a slow machine.
@@ -93,7 +91,7 @@ class Process:
         *,
         env: Mapping[str, str] | None = None,
         cwd: Path = ROOT,
-        ready: Callable[[Process], bool] = lambda process: True,
+        ready: Callable[["Process"], bool] = lambda process: True,
         popen: Mapping[str, Any] | None = None,
     ) -> None:
         self.name, self.command, self.log, self.cwd, self.ready = name, [str(part) for part in command], log, cwd, ready
@@ -114,7 +112,7 @@ class Process:
     def alive(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
-    def spawn(self) -> Process:
+    def spawn(self) -> Self:
         """Start it, and do not wait until it is ready."""
         assert not self.alive, f"{self.name} runs already"
         with self.log.open("ab") as log:
@@ -127,7 +125,7 @@ class Process:
         LEASH.hold(self.pid)
         return self
 
-    def wait_ready(self, within_s: float = 30.0) -> Process:
+    def wait_ready(self, within_s: float = 30.0) -> Self:
         def is_ready() -> bool:
             assert self.alive, f"{self.name} ended at once:\n{self.tail()}"
             return self.ready(self)
@@ -138,7 +136,7 @@ class Process:
             raise AssertionError(f"{problem}\n{self.tail()}") from None
         return self
 
-    def start(self) -> Process:
+    def start(self) -> Self:
         return self.spawn().wait_ready()
 
     def signal(self, number: int) -> None:

@@ -1,7 +1,5 @@
 """A door between two processes that a test may shut, make swallow what comes back, or lead elsewhere."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import sys

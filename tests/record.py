@@ -5,8 +5,6 @@ beside it `NAME.json`: the state before (`snapshot`, null: from the first event)
 it), the lines before which a new socket was opened (`resumed`), and the drafts that were `shown` after some lines.
 """
 
-from __future__ import annotations
-
 import asyncio
 import json
 import sys

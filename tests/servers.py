@@ -1,7 +1,5 @@
 """Redis and Postgres servers of the tests' own, on free ports, in folders that are thrown away."""
 
-from __future__ import annotations
-
 import os
 import pwd
 import shutil

@@ -1,7 +1,5 @@
 """A chat server of real processes on free ports: Redis, a database, web processes, workers, an LLM's server."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os
@@ -13,7 +11,7 @@ import urllib.request
 import weakref
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from uuid import uuid4
 
 from tests.processes import ROOT, Process, eventually, free_port, listens
@@ -113,7 +111,7 @@ class Clerk(Process):
 class Stack:
     """One chat server. Start it with `start`; end it with `end`, whatever happened to its parts."""
 
-    living: weakref.WeakSet[Stack] = weakref.WeakSet()
+    living: weakref.WeakSet["Stack"] = weakref.WeakSet()
 
     def __init__(
         self,
@@ -144,7 +142,7 @@ class Stack:
 
     # -- the parts ---------------------------------------------------------------------------------------------------
 
-    def _web(self, name: str, **env: str) -> Web:
+    def _web(self, name: str, **env: str) -> "Web":
         return Web(name, self.folder / f"{name}.log", self.env | env, self.server)
 
     def _worker(self, name: str, **env: str) -> Process:
@@ -170,7 +168,7 @@ class Stack:
     def parts(self) -> list[Process]:
         return [part for part in (self.redis, self.llm, self.clerk, *self.webs, *self.workers) if part is not None]
 
-    def start(self) -> Stack:
+    def start(self) -> Self:
         """Start every part, and wait until all are ready."""
         parts = [part for part in self.parts if not isinstance(part, Clerk)]
         for part in parts:
@@ -179,7 +177,7 @@ class Stack:
             part.wait_ready()
         return self
 
-    def add_web(self, **env: str) -> Web:
+    def add_web(self, **env: str) -> "Web":
         """Start another web process, with settings of its own."""
         web = self._web(f"web{len(self.webs) + 1}", **env)
         self.webs.append(web)
@@ -216,7 +214,7 @@ class Stack:
         if not os.environ.get("CHAT_TEST_KEEP"):
             shutil.rmtree(self.folder, ignore_errors=True)
 
-    def __enter__(self) -> Stack:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *problem: object) -> None:

@@ -1,7 +1,5 @@
 """What comes out of the queue: messages, or anything that somebody put there."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """What every worker and beat load before there is anything to do: each pays for it in memory, and at its start."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What an operator may write into the environment, and what is refused loudly."""
 
-from __future__ import annotations
-
 import fcntl
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """The fold itself: it follows a good stream to the state of a page load, and refuses each way to break the wire."""
 
-from __future__ import annotations
-
 import copy
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The fold of steps and calls: it follows a run that acts, and refuses each way to tell of it wrongly."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

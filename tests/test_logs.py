@@ -1,7 +1,5 @@
 """A line of log: what becomes of an exception's words and of what looks like a secret."""
 
-from __future__ import annotations
-
 import json
 import logging
 import subprocess

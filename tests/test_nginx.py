@@ -3,8 +3,6 @@
 In front of real web processes in production mode, with the example of the settings filled in; and of ones that fail.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import datetime

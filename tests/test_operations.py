@@ -1,7 +1,5 @@
 """What operators are given fits what the server measures: the page, the rules and the dashboard name what there is."""
 
-from __future__ import annotations
-
 import json
 import re
 import subprocess

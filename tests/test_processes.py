@@ -1,7 +1,5 @@
 """The tests' own processes: started, killed, frozen, started again, and gone whatever happens to the tests."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess

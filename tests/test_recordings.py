@@ -1,7 +1,5 @@
 """What a real server once sent folds to what it then showed. The page's fold is held to the same files (frontend/)."""
 
-from __future__ import annotations
-
 import json
 
 import pytest

@@ -1,7 +1,5 @@
 """The program that every worker is: it works, ends and starts anew as Celery's own does, and holds less."""
 
-from __future__ import annotations
-
 import asyncio
 import re
 import signal

@@ -1,7 +1,5 @@
 """Real threads, places for them to stop or fail at, and what vanishes under their hands."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor

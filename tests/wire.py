@@ -1,7 +1,5 @@
 """A client of the public wire as a person uses it: opens sessions, says things, waits for answers, compares pages."""
 
-from __future__ import annotations
-
 import asyncio
 import random
 from typing import Any

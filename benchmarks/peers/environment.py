@@ -1,7 +1,5 @@
 """Makes a peer's environment in .venv/peers/ from its pins, once for each version of them."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import shutil

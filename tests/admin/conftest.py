@@ -1,7 +1,5 @@
 """Operators in a browser: Olga may do everything, Ben is staff with the permissions he is given, Eve is not staff."""
 
-from __future__ import annotations
-
 import html
 import re
 from collections.abc import Callable, Iterator

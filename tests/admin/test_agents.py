@@ -1,7 +1,5 @@
 """Agents: added, changed and switched off; never deleted."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any

@@ -1,7 +1,5 @@
 """API keys: seen and revoked, and never shown."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 from chat.actions import api_keys

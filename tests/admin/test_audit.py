@@ -1,7 +1,5 @@
 """The audit: read by those who may, changed and deleted by nobody, and it outlives what it names."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

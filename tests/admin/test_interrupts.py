@@ -1,7 +1,5 @@
 """Questions to people: found, read and, where they wait for ever, answered by an operator as everybody can see."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """A page costs the same however many rows there are."""
 
-from __future__ import annotations
-
 import re
 from typing import Any
 from uuid import uuid4

@@ -1,7 +1,5 @@
 """Members: roles are changed and people taken out through the actions that tell everybody."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """Messages: listed and read, and each session that is looked into is written down."""
 
-from __future__ import annotations
-
 from chat.actions import messages, sessions
 from chat.models import User
 from chat.protocol.commands import NewMessage, NewSession

@@ -1,7 +1,5 @@
 """The pages of runs: each attempt and its end, what the LLM read, stopping and asking again."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any

@@ -1,7 +1,5 @@
 """The pages of sessions: found, read as far as one may, watched while an answer is written, closed and reopened."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any

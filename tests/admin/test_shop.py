@@ -1,7 +1,5 @@
 """The orders of the shop, and the tools that are there: to be read."""
 
-from __future__ import annotations
-
 from chat.actions import shop
 from chat.models import Tool
 from tests.admin.conftest import Browser

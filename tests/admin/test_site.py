@@ -1,7 +1,5 @@
 """Who is let in, what the pages load, and that a slow one is nobody else's trouble."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import re

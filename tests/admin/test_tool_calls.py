@@ -1,7 +1,5 @@
 """The ledger: found by what became of a call, read with what it did, and every reading is written down."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

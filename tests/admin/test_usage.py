@@ -1,7 +1,5 @@
 """Usage: sums by day, agent, user and language model of what the filters leave."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 from decimal import Decimal
 

@@ -1,7 +1,5 @@
 """Accounts: made, changed and made inactive, and no way up for those who may change them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

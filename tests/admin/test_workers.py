@@ -1,7 +1,5 @@
 """Workers: which live, by the database's clock, and what they hold."""
 
-from __future__ import annotations
-
 from chat.actions import workers
 from tests.admin.conftest import Browser
 from tests.inside import Talk

@@ -1,7 +1,5 @@
 """In-process callers of the HTTP doors: Ada owns, Ben takes part, Eve is a stranger."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -86,7 +84,7 @@ class Caller:
         session_id: str = (await self.post("/api/sessions/", data, 201))["session_id"]
         return session_id
 
-    async def let_in(self, session_id: str, who: Caller, role: str = "member") -> None:
+    async def let_in(self, session_id: str, who: "Caller", role: str = "member") -> None:
         assert who.user is not None
         await self.post(f"/api/sessions/{session_id}/members/", {"username": who.user.username, "role": role}, 201)
 

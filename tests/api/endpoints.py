@@ -1,7 +1,5 @@
 """Every endpoint that needs a sign-in, for the claims that hold for all of them."""
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 

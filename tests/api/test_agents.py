@@ -1,7 +1,5 @@
 """Who may be asked, over HTTP: seen by those who may ask them, changed by staff who may do so in the admin."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Keys for programs, over HTTP."""
 
-from __future__ import annotations
-
 import hashlib
 from datetime import timedelta
 

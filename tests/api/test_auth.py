@@ -1,7 +1,5 @@
 """Signing in: tokens, their renewal and their end."""
 
-from __future__ import annotations
-
 import asyncio
 from datetime import timedelta
 

@@ -1,7 +1,5 @@
 """Reading Vite's list of what it built."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

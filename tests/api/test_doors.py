@@ -1,7 +1,5 @@
 """What holds for every endpoint: who may ask, how bodies and queries are read, and how it works without its slash."""
 
-from __future__ import annotations
-
 import json
 from uuid import uuid4
 

@@ -1,7 +1,5 @@
 """Every error, as HTTP tells it."""
 
-from __future__ import annotations
-
 import json
 import logging
 from collections.abc import Iterator

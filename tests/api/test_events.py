@@ -1,7 +1,5 @@
 """The log over HTTP."""
 
-from __future__ import annotations
-
 import asyncio
 
 import pytest

@@ -1,7 +1,5 @@
 """Whether the server lives and can work, as it says itself."""
 
-from __future__ import annotations
-
 import asyncio
 import time
 from datetime import timedelta

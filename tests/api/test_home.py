@@ -1,7 +1,5 @@
 """The pages for people: what they show, to whom, and what a browser may do with them."""
 
-from __future__ import annotations
-
 import asyncio
 import re
 import threading

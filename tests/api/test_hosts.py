@@ -1,7 +1,5 @@
 """Whose name a request may come under: any for the probes, which are asked by address; a known one for all else."""
 
-from __future__ import annotations
-
 import pytest
 from asgiref.testing import ApplicationCommunicator
 from django.core.handlers.asgi import ASGIHandler

@@ -1,7 +1,5 @@
 """Questions to people, over HTTP: the list of what is asked, and answering, by whoever may."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 from typing import Any

@@ -1,7 +1,5 @@
 """Who takes part, over HTTP."""
 
-from __future__ import annotations
-
 from uuid import uuid4
 
 from tests.api.conftest import Caller

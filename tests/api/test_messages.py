@@ -1,7 +1,5 @@
 """Saying something over HTTP: the key, the limits, and waiting for the answer."""
 
-from __future__ import annotations
-
 import asyncio
 import importlib
 import threading

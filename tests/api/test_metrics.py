@@ -1,7 +1,5 @@
 """The operator's numbers, as the door gives them while things go wrong."""
 
-from __future__ import annotations
-
 import asyncio
 import re
 import threading

@@ -1,7 +1,5 @@
 """Lists in pages: forwards and backwards, and stable while new rows come."""
 
-from __future__ import annotations
-
 from urllib.parse import urlsplit
 
 import pytest

@@ -1,7 +1,5 @@
 """A picture from elsewhere stands in a page that may load from its host, and do nothing else."""
 
-from __future__ import annotations
-
 import re
 
 import pytest

@@ -1,7 +1,5 @@
 """What a browser may do with an answer: every page says it, and no more than that page needs."""
 
-from __future__ import annotations
-
 import re
 from typing import Any
 from uuid import uuid4

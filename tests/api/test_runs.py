@@ -1,7 +1,5 @@
 """Runs over HTTP: looking, stopping, asking again, reordering."""
 
-from __future__ import annotations
-
 from uuid import uuid4
 
 import pytest

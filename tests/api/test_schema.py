@@ -1,7 +1,5 @@
 """The OpenAPI schema: whole, told by the doors themselves, and read on a page that asks no other host."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from pathlib import Path

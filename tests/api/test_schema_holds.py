@@ -3,8 +3,6 @@
 The same requests each time: the seed is fixed, and printed where one fails.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """Sessions over HTTP: making, finding, changing and ending them, and the page of one."""
 
-from __future__ import annotations
-
 import asyncio
 from typing import Any
 from uuid import uuid4

@@ -1,7 +1,5 @@
 """Passwords cannot be guessed for long: not over HTTP, not in the form, not in the admin's."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 

@@ -1,7 +1,5 @@
 """Passes for WebSockets, and what they opened when what they were bought with has ended."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta

@@ -1,7 +1,5 @@
 """What agents can be given, over HTTP."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from chat.actions.tools import announce_tools

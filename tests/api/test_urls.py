@@ -1,7 +1,5 @@
 """The page about HTTP and the paths of the server are the same."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Waiting for the answer to what joined another run."""
 
-from __future__ import annotations
-
 import asyncio
 from uuid import UUID
 

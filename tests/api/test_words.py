@@ -1,7 +1,5 @@
 """The pages in Chinese: nothing is missing in the catalogue, and no English sentence is left on a page."""
 
-from __future__ import annotations
-
 import io
 import re
 from html.parser import HTMLParser

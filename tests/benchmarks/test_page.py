@@ -1,7 +1,5 @@
 """What is counted of the page in a browser, and which answer is no figure."""
 
-from __future__ import annotations
-
 import pytest
 
 from benchmarks.bench import Wrong

@@ -3,8 +3,6 @@
 What is small is whom it measures. How much to do is far less still, and must change nothing but how often and how long.
 """
 
-from __future__ import annotations
-
 import asyncio
 import json
 import sys

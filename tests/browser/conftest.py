@@ -1,13 +1,11 @@
 """A stack, a browser, and people in it. What a browser must never do is looked at after every test."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, expect, sync_playwright
@@ -35,7 +33,7 @@ expect.set_options(timeout=15_000 * PATIENCE)
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Server"]:
     with Server(tmp_path_factory.mktemp("browser") / "data") as made:
         yield made
 
@@ -48,7 +46,7 @@ class Server:
         self.settings = {**ROOMY, "CHAT_LLMS": f"{COUNTING},{SLOW},{LONG}", **settings}
         self.launched = Launched(data, settings=self.settings)
 
-    def __enter__(self) -> Server:
+    def __enter__(self) -> Self:
         self.launched.until_ready()
         adding = [self._manage("adduser", name) for name in PEOPLE]
         for process in adding:

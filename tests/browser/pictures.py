@@ -3,8 +3,6 @@
 Light and dark, desktop and phone, English and Chinese. `docs/pictures/` has some of them.
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 import re

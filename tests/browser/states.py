@@ -1,7 +1,5 @@
 """The states that the page can be in, one after another, for whoever looks at all of them: a rule, or a camera."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from playwright.sync_api import expect

@@ -1,7 +1,5 @@
 """An agent that acts: a person approves or refuses what it wants to do, in whichever tab they are."""
 
-from __future__ import annotations
-
 import json
 import re
 from typing import Any

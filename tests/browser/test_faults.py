@@ -1,7 +1,5 @@
 """What breaks in the middle of an answer, and what a reader then sees: nothing twice, nothing missing."""
 
-from __future__ import annotations
-
 import os
 import re
 import signal

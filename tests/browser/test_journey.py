@@ -1,7 +1,5 @@
 """From signing in to signing out: two tabs, two people."""
 
-from __future__ import annotations
-
 import re
 
 from playwright.sync_api import expect

@@ -1,7 +1,5 @@
 """The page for everybody: in Chinese, by keyboard alone, for those who listen, on a phone, and safe to read."""
 
-from __future__ import annotations
-
 import re
 import threading
 import time

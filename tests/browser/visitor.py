@@ -1,9 +1,7 @@
 """One person at one tab: what they do, by the names that they see, and what their browser notices meanwhile."""
 
-from __future__ import annotations
-
 import re
-from typing import Any
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 from playwright.sync_api import BrowserContext, Locator, Page, Request, expect
@@ -49,7 +47,7 @@ class Visitor:
 
     # -- where they are ----------------------------------------------------------------------------------------------
 
-    def sign_in(self, name: str, password: str) -> Visitor:
+    def sign_in(self, name: str, password: str) -> Self:
         self.page.goto(f"{self.origin}/login/")
         self.page.get_by_label("Name").fill(name)
         self.page.get_by_label("Password").fill(password)
@@ -57,7 +55,7 @@ class Visitor:
         expect(self.message).to_be_visible()
         return self
 
-    def open(self, path: str = "/") -> Visitor:
+    def open(self, path: str = "/") -> Self:
         self.page.goto(self.origin + path)
         expect(self.message).to_be_visible()
         return self
@@ -110,46 +108,46 @@ class Visitor:
 
     # -- what they do ------------------------------------------------------------------------------------------------
 
-    def new_chat(self) -> Visitor:
+    def new_chat(self) -> Self:
         self.page.get_by_role("button", name="New chat").click()
         expect(self.page).to_have_url(self.origin + "/")
         return self
 
-    def choose_llm(self, name: str) -> Visitor:
+    def choose_llm(self, name: str) -> Self:
         self.page.get_by_role("button", name="Model:").click()
         self.page.get_by_role("menuitemradio", name=name, exact=True).click()
         return self
 
-    def say(self, text: str) -> Visitor:
+    def say(self, text: str) -> Self:
         self.message.fill(text)
         self.message.press("Enter")
         expect(self.message).to_have_value("")
         return self
 
-    def come_back(self) -> Visitor:
+    def come_back(self) -> Self:
         """Look at this tab again, after others."""
         self.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
         return self
 
-    def await_words(self, count: int) -> Visitor:
+    def await_words(self, count: int) -> Self:
         """Wait until the last answer, of a demo model that counts, has come so far."""
         expect(self.answers.last).to_contain_text(re.compile(rf"w{count}(?!\d)"))
         return self
 
-    def choose(self, session_id: str, action: str) -> Visitor:
+    def choose(self, session_id: str, action: str) -> Self:
         """Choose something that can be done to a session of the list."""
         self.row(session_id).get_by_role("button", name="Actions for").click()
         self.page.get_by_role("menuitem", name=action).click()
         return self
 
-    def rename(self, session_id: str, title: str) -> Visitor:
+    def rename(self, session_id: str, title: str) -> Self:
         self.choose(session_id, "Rename")
         self.page.get_by_role("textbox", name="Rename").fill(title)
         self.page.keyboard.press("Enter")
         expect(self.row(session_id)).to_contain_text(title)
         return self
 
-    def choose_mine(self, action: str) -> Visitor:
+    def choose_mine(self, action: str) -> Self:
         """Choose something of one's own menu."""
         self.page.get_by_role("button", name="settings and signing out").click()
         self.page.get_by_role("menuitem", name=action).click()

@@ -12,8 +12,6 @@ Storms run one after the other, so that their times are those of this machine; t
 at the same time, in a process each. Exits with 1 when a row failed.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import os

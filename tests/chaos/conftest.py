@@ -1,7 +1,5 @@
 """One server for all that is killed here, brought back to life after each test."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import pytest

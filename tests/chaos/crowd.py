@@ -1,7 +1,5 @@
 """Twenty questions at once, each in a session of its own, by somebody who stays whatever dies; and what must hold."""
 
-from __future__ import annotations
-
 import asyncio
 
 from tests.fold import Row

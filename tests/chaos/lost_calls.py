@@ -1,7 +1,5 @@
 """Workers die with calls of tools between effect and record, and while people are asked; what then must hold."""
 
-from __future__ import annotations
-
 from collections import Counter
 from dataclasses import dataclass, field
 

@@ -1,7 +1,5 @@
 """The database is restarted, cut off and stalled in the middle of answers; each still arrives once, and whole."""
 
-from __future__ import annotations
-
 import asyncio
 import signal
 from collections.abc import Iterator

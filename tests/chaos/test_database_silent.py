@@ -4,8 +4,6 @@ CHAT_TEST_PARTITION_S: for how long at least (else until the worker has noticed)
 Where no network namespace may be made, a proxy swallows what Postgres answers: then no kernel gives anything up.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import os

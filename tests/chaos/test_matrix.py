@@ -1,7 +1,5 @@
 """The judge of `make chaos` is judged: it must find what it is there to find."""
 
-from __future__ import annotations
-
 import asyncio
 from pathlib import Path
 from types import SimpleNamespace

@@ -4,8 +4,6 @@ CHAT_TEST_PARTITION_S: for how long (15 s, longer than a connection is believed;
 Where no namespace may be made, what the kernel says at the end of such a partition is put into the reader instead.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import os

@@ -1,7 +1,5 @@
 """Redis is emptied, killed and away: the database is the memory, so nothing that anyone was told is lost."""
 
-from __future__ import annotations
-
 import asyncio
 import time
 

@@ -1,7 +1,5 @@
 """The live groups on two Redis servers, of which one dies: its sessions lose their deltas, and no other one notices."""
 
-from __future__ import annotations
-
 import asyncio
 
 from channels_redis.utils import _consistent_hash

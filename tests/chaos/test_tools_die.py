@@ -1,7 +1,5 @@
 """Workers die between a tool's effect and its record: once is once, the same key comes again, a person is asked."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

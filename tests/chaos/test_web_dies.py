@@ -1,7 +1,5 @@
 """Web processes are killed and stopped: clients come back elsewhere, and nothing that was accepted is lost."""
 
-from __future__ import annotations
-
 import asyncio
 import time
 from typing import Any

@@ -1,7 +1,5 @@
 """Workers are killed, frozen and stopped in the middle of answers; each answer still arrives once, and whole."""
 
-from __future__ import annotations
-
 import asyncio
 import random
 import time

@@ -1,7 +1,5 @@
 """What the tests of the conversation share."""
 
-from __future__ import annotations
-
 import pytest
 from django.db import connection
 

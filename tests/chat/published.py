@@ -1,7 +1,5 @@
 """A session that is only a name, frames of it, and what its live group hears."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime

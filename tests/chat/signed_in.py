@@ -1,7 +1,5 @@
 """Who comes to the WebSocket's door, and with what credential."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 from typing import Any
 

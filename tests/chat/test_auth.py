@@ -1,7 +1,5 @@
 """Who may open a socket, from where, and with what: each credential, each origin."""
 
-from __future__ import annotations
-
 import time
 from datetime import timedelta
 from typing import Any

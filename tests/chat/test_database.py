@@ -1,7 +1,5 @@
 """Reads that see one state and wait for no writer; threads that keep their connections and survive a broken one."""
 
-from __future__ import annotations
-
 import asyncio
 import contextvars
 import threading

@@ -1,7 +1,5 @@
 """Short actions on the event loop itself, where the database is SQLite: in their turn, and waiting for nobody."""
 
-from __future__ import annotations
-
 import asyncio
 import sqlite3
 import threading

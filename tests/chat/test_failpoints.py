@@ -1,7 +1,5 @@
 """Places where a test stops, delays or kills a process."""
 
-from __future__ import annotations
-
 import asyncio
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """JSON values against JSON schemas: what is wrong is told by its place, and nothing is fetched to find out."""
 
-from __future__ import annotations
-
 import socket
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Those who were let in are looked after together: asked about at once, and shown out each by themselves."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Iterable
 

@@ -1,7 +1,5 @@
 """Doorbells: what hangs at the broker for each."""
 
-from __future__ import annotations
-
 import base64
 import json
 from typing import Any

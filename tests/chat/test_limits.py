@@ -1,7 +1,5 @@
 """Limits over all processes, counted in Redis; and a bound that holds while Redis is away."""
 
-from __future__ import annotations
-
 import time
 from typing import Any
 from uuid import uuid4

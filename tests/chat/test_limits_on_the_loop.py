@@ -1,7 +1,5 @@
 """The limit of messages, asked for on an event loop: the same count, and nobody waits long for Redis."""
 
-from __future__ import annotations
-
 import asyncio
 import time
 from typing import Any

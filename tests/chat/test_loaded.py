@@ -1,7 +1,5 @@
 """What stays of the loading: nothing that a search for garbage goes through, and no memory that only it took."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 

@@ -1,7 +1,5 @@
 """Who is meant: names after an @, in any script, and neither addresses nor code."""
 
-from __future__ import annotations
-
 import pytest
 
 from chat.mentions import names_in

@@ -1,7 +1,5 @@
 """The parts of the metrics that do more than count."""
 
-from __future__ import annotations
-
 import asyncio
 import time
 

@@ -1,7 +1,5 @@
 """The outbox that no commit waits for."""
 
-from __future__ import annotations
-
 import logging
 import socket
 import threading

@@ -1,7 +1,5 @@
 """A time limit that only the other side can use up."""
 
-from __future__ import annotations
-
 import asyncio
 import socket
 import time

@@ -1,7 +1,5 @@
 """Several statements to Postgres in one go: as with cursors, but for the time."""
 
-from __future__ import annotations
-
 import runpy
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor

@@ -1,7 +1,5 @@
 """Queries that are built once: they find, change and insert what Django's own would."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any

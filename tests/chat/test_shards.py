@@ -1,7 +1,5 @@
 """Which Redis has what."""
 
-from __future__ import annotations
-
 from typing import Any
 from uuid import uuid4
 

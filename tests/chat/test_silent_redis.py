@@ -1,7 +1,5 @@
 """A Redis that takes connections and never answers: whoever asks it goes on without it, within a moment."""
 
-from __future__ import annotations
-
 import ast
 import socket
 import time

@@ -1,7 +1,5 @@
 """The turnstile of those who write to SQLite: one goes in, the next is let in when he leaves, however he leaves."""
 
-from __future__ import annotations
-
 import errno
 import fcntl
 import os

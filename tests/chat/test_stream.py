@@ -1,7 +1,5 @@
 """What is published arrives as it was made."""
 
-from __future__ import annotations
-
 from typing import Any
 from uuid import uuid4
 

@@ -1,7 +1,5 @@
 """The scripts in Redis, code by code."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterator
 from typing import Any

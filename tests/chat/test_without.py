@@ -1,7 +1,5 @@
 """Leaving out what a library imports only where it finds it."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Iterator
 

@@ -1,7 +1,5 @@
 """The server's application with less patience, and a window into its process: `/watched/` tells what it holds."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import os

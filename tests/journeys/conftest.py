@@ -1,7 +1,5 @@
 """The server of the journeys, and its three people, new for each test: no test meets what another one left."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import pytest

@@ -1,7 +1,5 @@
 """A message is answered, live and once, and everybody who watches sees the same."""
 
-from __future__ import annotations
-
 import asyncio
 
 import pytest

@@ -1,7 +1,5 @@
 """A stop is a stop: told before its ok, nothing after it, what was shown is kept, the LLM's connection is closed."""
 
-from __future__ import annotations
-
 import asyncio
 import time
 

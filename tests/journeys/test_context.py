@@ -1,7 +1,5 @@
 """What the LLM is sent: the newest messages within the budget, and through the summary what was said long before."""
 
-from __future__ import annotations
-
 from tests.conftest import LONG, NewStack
 from tests.stack import Stack
 from tests.wire import Person

@@ -1,7 +1,5 @@
 """Ada owns, Ben is a member, Vic only views, Eve is a stranger, and one is nobody: at every door."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """What goes wrong at the LLM: retried once where it may pass, told with a code where not, and never with a secret."""
 
-from __future__ import annotations
-
 import asyncio
 
 from tests.conftest import SWIFT

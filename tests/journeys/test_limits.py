@@ -1,7 +1,5 @@
 """The limits hold over all processes, say when to come back, and what is over them is never lost when it was taken."""
 
-from __future__ import annotations
-
 import asyncio
 
 import pytest

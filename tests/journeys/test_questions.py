@@ -1,7 +1,5 @@
 """Questions to people outlive every process, are answered once and from any device, and only a yes is a yes."""
 
-from __future__ import annotations
-
 import asyncio
 from typing import Any
 from uuid import uuid4

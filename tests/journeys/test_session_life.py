@@ -1,7 +1,5 @@
 """A session's life where time runs fast: it names itself, is closed when idle, forgets its events and is deleted."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

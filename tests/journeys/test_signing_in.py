@@ -1,7 +1,5 @@
 """The ways to sign in, the origins that may, and the close code of each refusal."""
 
-from __future__ import annotations
-
 import asyncio
 import dataclasses
 import json

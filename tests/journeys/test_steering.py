@@ -1,7 +1,5 @@
 """Typing while an answer is in progress: the five ways, and the queue, as two devices of one person see them."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

@@ -1,7 +1,5 @@
 """A session followed by server-sent events: what a socket is told, in the same order, and as easily resumed."""
 
-from __future__ import annotations
-
 import pytest
 
 from tests.conftest import LONG, STEADY, SWIFT

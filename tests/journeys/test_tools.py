@@ -1,7 +1,5 @@
 """Agents that act, over the real wires: loops, calls side by side, an LLM that fails midway, orders in a result."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any

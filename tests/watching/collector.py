@@ -1,7 +1,5 @@
 """Where spans arrive in a test: a small OTLP/HTTP collector in a thread."""
 
-from __future__ import annotations
-
 import threading
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer

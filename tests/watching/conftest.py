@@ -5,8 +5,6 @@ Its first web process runs on daphne, its second one on uvicorn.
 A canary is a secret, or something that a person or a provider wrote, that no line of any log may hold.
 """
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Iterator
 

@@ -1,7 +1,5 @@
 """What the logs of a whole server hold after a full run, and what they do not."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 from collections.abc import Iterator

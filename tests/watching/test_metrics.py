@@ -1,7 +1,5 @@
 """The numbers of a web process and a worker after some talk, as Prometheus reads them."""
 
-from __future__ import annotations
-
 import httpx2
 import pytest
 from prometheus_client.parser import text_string_to_metric_families

@@ -1,7 +1,5 @@
 """What an operator sees of a call of a tool: a number, and a span of its run's trace."""
 
-from __future__ import annotations
-
 from tests.deeds import AGENT
 from tests.processes import eventually
 from tests.stack import Stack

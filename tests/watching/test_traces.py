@@ -1,7 +1,5 @@
 """A message's trace, from the door through the row to the worker and its language model, as a collector receives it."""
 
-from __future__ import annotations
-
 from tests.processes import eventually
 from tests.stack import Stack
 from tests.watching.collector import Collector, Span

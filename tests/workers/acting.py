@@ -1,7 +1,5 @@
 """Tools of a test's own, an agent that has them, and what became of their calls."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Callable
 from typing import Any

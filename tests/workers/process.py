@@ -1,7 +1,5 @@
 """A worker process inside a test: its runtime on the test's own loop, and a model that a test leads by the hand."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import time

@@ -1,7 +1,5 @@
 """What a run's LLM reads, and the ends of runs that it reads of."""
 
-from __future__ import annotations
-
 from chat.actions import attempts
 from chat.models import Run
 from workers.context import LINE_TOKENS, build_context

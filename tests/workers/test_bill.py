@@ -1,7 +1,5 @@
 """A run begins with the LLM that its message chose, or its agent's, whatever an attempt before it fell back to."""
 
-from __future__ import annotations
-
 from importlib import import_module
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What the LLM reads: the talk in the order of its answers, and as much of it as fits."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """The summary: what it covers, who reads it, and what is left for the next one."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from chat.actions import runs, sessions, summaries

@@ -1,7 +1,5 @@
 """What a worker does with a doorbell: hear it in the thread that reads, and live on whatever it brings."""
 
-from __future__ import annotations
-
 import logging
 from types import SimpleNamespace
 from typing import Any

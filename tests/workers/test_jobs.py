@@ -1,7 +1,5 @@
 """Background work on a session: it names itself once, unless a person did, and the bill has what that cost."""
 
-from __future__ import annotations
-
 import asyncio
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Drafts that grow in Redis: the first piece at once, the next ones joined, nothing of a lost claim."""
 
-from __future__ import annotations
-
 import asyncio
 import time
 from typing import Any

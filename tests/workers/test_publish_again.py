@@ -1,7 +1,5 @@
 """Drafts that Redis forgot or could not take: all of it again, and saved in the row meanwhile."""
 
-from __future__ import annotations
-
 import asyncio
 import threading
 import time

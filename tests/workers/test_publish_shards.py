@@ -1,7 +1,5 @@
 """A Redis of several that is away: its sessions wait for it, and no other notices."""
 
-from __future__ import annotations
-
 import asyncio
 import copy
 import threading

@@ -1,7 +1,5 @@
 """One run, from its claim to its end: whatever the end is, it is written once."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import threading

@@ -1,7 +1,5 @@
 """A run with more than one LLM, and what its calls cost."""
 
-from __future__ import annotations
-
 from decimal import Decimal
 from pathlib import Path
 from typing import Any

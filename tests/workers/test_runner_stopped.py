@@ -1,7 +1,5 @@
 """A run that is stopped, handed back or left without a database or a session."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 from typing import Any

@@ -1,7 +1,5 @@
 """A worker process: its doors, and rows that it holds without knowing."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import threading

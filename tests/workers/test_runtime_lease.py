@@ -1,7 +1,5 @@
 """A worker process: runs that are no longer its own, and the lease."""
 
-from __future__ import annotations
-
 import asyncio
 import time
 from collections.abc import Callable

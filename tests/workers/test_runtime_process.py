@@ -1,7 +1,5 @@
 """A whole worker process with its threads, from its start to its end."""
 
-from __future__ import annotations
-
 import asyncio
 import threading
 from collections.abc import Iterator
@@ -114,6 +112,7 @@ def test_the_thread_of_the_lease_survives_every_error_of_the_database(
 
     monkeypatch.setattr(workers, "renew_lease", away_for_a_while)
     eventually(lambda: not problems, "both were met")
+    assert process.worker_id
     Worker.objects.filter(pk=process.worker_id).update(name="seen")
     workers.end_lease(process.worker_id)
     eventually(Worker.objects.alive().filter(name="seen").exists, "it is renewed again")

@@ -1,7 +1,5 @@
 """A run that acts: its calls are written down before they are made, and what needs a person waits for one."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 from typing import Any

@@ -1,7 +1,5 @@
 """What people send while an agent acts: read between two steps, in its place whatever happens, or answered after."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

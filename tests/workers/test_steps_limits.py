@@ -1,7 +1,5 @@
 """A run that acts ends in time, within its steps and its money, and takes its calls along."""
 
-from __future__ import annotations
-
 import asyncio
 import time
 from types import SimpleNamespace

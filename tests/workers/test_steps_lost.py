@@ -1,7 +1,5 @@
 """A worker dies or freezes while a tool is at work, or nobody hears how it ended: what was done once is done once."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 from collections import Counter

@@ -1,8 +1,7 @@
 """A run is lost between the row of a call and the call: it is not made, and nobody believes that it was."""
 
-from __future__ import annotations
-
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -39,7 +38,7 @@ class Payment:
         await steps.begin("", [Wanted("1", "pay", "{}")], 0.0)
         return steps
 
-    async def waits_for_room(self, run: Run) -> tuple[asyncio.Semaphore, asyncio.Task[None]]:
+    async def waits_for_room(self, run: Run) -> tuple[asyncio.Semaphore, asyncio.Task[Any]]:
         """Begin a payment where all that may be called at once is under way, until the room is released."""
         room = calling._slots.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(1))
         await room.acquire()

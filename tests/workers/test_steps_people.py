@@ -1,7 +1,5 @@
 """A run that needs people: it waits for them, does what they allow, and tells its LLM what they said."""
 
-from __future__ import annotations
-
 import json
 from datetime import datetime
 from typing import Any

@@ -1,7 +1,5 @@
 """A worker has to go, a run is stopped, or the database is away while a tool is at work."""
 
-from __future__ import annotations
-
 import asyncio
 from collections import Counter
 from typing import Any

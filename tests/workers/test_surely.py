@@ -1,7 +1,5 @@
 """Work on the database is done again while that is away, and never where it is wrong."""
 
-from __future__ import annotations
-
 import pytest
 from django.db import InternalError
 from psycopg.errors import IdleInTransactionSessionTimeout, InFailedSqlTransaction

@@ -1,7 +1,5 @@
 """The sweep: the dead are found, the living are left alone, and nobody judges who slept himself."""
 
-from __future__ import annotations
-
 import threading
 import time
 from collections.abc import Callable

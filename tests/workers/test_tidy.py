@@ -1,7 +1,5 @@
 """The steps of tidying up are taken when they are due, and at once again while there is more to do."""
 
-from __future__ import annotations
-
 from itertools import pairwise
 from typing import Any
 

@@ -1,7 +1,5 @@
 """A worker's metrics at a port of its own."""
 
-from __future__ import annotations
-
 import socket
 from typing import Any
 

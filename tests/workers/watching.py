@@ -1,7 +1,5 @@
 """What a hub is told of an answer that is being written, and what a client makes of it."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field

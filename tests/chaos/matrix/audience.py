@@ -1,7 +1,5 @@
 """People who talk all the time, each on a socket that comes back; and the count of what became of their questions."""
 
-from __future__ import annotations
-
 import asyncio
 import random
 import time
@@ -29,7 +27,7 @@ class Asked:
     run_id: str
     content: str
     answer: str
-    client: Watcher
+    client: "Watcher"
 
 
 @dataclass
@@ -48,7 +46,7 @@ class Tally:
     def is_clean(self) -> bool:
         return not any(getattr(self, name) for name in SUSPICIOUS)
 
-    def __add__(self, other: Tally) -> Tally:
+    def __add__(self, other: "Tally") -> "Tally":
         sums = {name: getattr(self, name) + getattr(other, name) for name in ("asked", *SUSPICIOUS)}
         return Tally(**sums, details=self.details + other.details)
 

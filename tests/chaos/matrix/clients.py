@@ -1,7 +1,5 @@
 """Clients that read nothing, or little, or flood; a thousand that come back at once; web processes that die."""
 
-from __future__ import annotations
-
 import asyncio
 import os
 import time

@@ -1,7 +1,5 @@
 """Clocks that jump: by an hour, forth and back, while answers are written."""
 
-from __future__ import annotations
-
 import asyncio
 import os
 import time

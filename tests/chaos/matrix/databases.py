@@ -1,7 +1,5 @@
 """Faults of the database: restarted, its connections ended, stalled, and written to by many at once."""
 
-from __future__ import annotations
-
 import asyncio
 import os
 import signal

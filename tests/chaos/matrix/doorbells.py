@@ -1,7 +1,5 @@
 """Faults of the queue: doorbells that are lost, doubled, unknown or from another version; and of beat."""
 
-from __future__ import annotations
-
 import asyncio
 import sys
 from concurrent.futures import ThreadPoolExecutor

@@ -1,7 +1,5 @@
 """One database's faults, one after the other."""
 
-from __future__ import annotations
-
 import asyncio
 import random
 import time

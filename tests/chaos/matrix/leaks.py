@@ -1,7 +1,5 @@
 """What is left in the processes when a crowd has come and gone."""
 
-from __future__ import annotations
-
 import asyncio
 import os
 import time

@@ -1,7 +1,5 @@
 """Tests of `make test` that have a longer variant: as long, and with as many, as is promised."""
 
-from __future__ import annotations
-
 import asyncio
 import os
 import sys

@@ -1,7 +1,5 @@
 """Silent partitions: a process and Redis no longer hear each other, and neither is told."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import time

@@ -1,7 +1,5 @@
 """How the two language models of the matrix answer: numbered words, so that a lost or doubled one is seen."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 _DEMO = " ".join(f"w{number}" for number in range(1, 2001))

@@ -1,7 +1,5 @@
 """Faults of Redis: dead, emptied, frozen, cut off, replaced by a stale copy, full, and full of nonsense."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import time

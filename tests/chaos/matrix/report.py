@@ -1,7 +1,5 @@
 """What the matrix came to: a table for people, JSON for machines, and the table in docs/guarantees.md."""
 
-from __future__ import annotations
-
 import json
 import os
 import platform
@@ -38,7 +36,7 @@ class Row:
     figures: dict[str, float] = field(default_factory=dict)
 
     @staticmethod
-    def of(fault: Fault, database: str, found: Found, seconds: float) -> Row:
+    def of(fault: Fault, database: str, found: Found, seconds: float) -> "Row":
         clean = found.tally is None or found.tally.is_clean
         counts = {} if found.tally is None else {k: v for k, v in asdict(found.tally).items() if k != "details"}
         outcome = HELD if clean and not found.failure else FAILED
@@ -50,7 +48,7 @@ class Row:
         )  # fmt: skip
 
     @staticmethod
-    def without(fault: Fault, database: str, outcome: str, note: str, seconds: float = 0.0) -> Row:
+    def without(fault: Fault, database: str, outcome: str, note: str, seconds: float = 0.0) -> "Row":
         return Row(
             fault.number,
             fault.name,

@@ -1,7 +1,5 @@
 """Races of what people do: sends that are repeated, sends at once, stops that meet an end, joining at any moment."""
 
-from __future__ import annotations
-
 import asyncio
 import time
 from typing import Any

@@ -1,7 +1,5 @@
 """What a fault is: a number in the matrix, what is injected, what must hold; and the stage on which it is played."""
 
-from __future__ import annotations
-
 import asyncio
 import random
 import re

@@ -1,7 +1,5 @@
 """Postgres falls silent for a web process, or for a worker: packets are lost, and neither side is told."""
 
-from __future__ import annotations
-
 import asyncio
 import time
 from collections.abc import AsyncIterator

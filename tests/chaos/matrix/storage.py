@@ -1,7 +1,5 @@
 """A disk that is full, and a log that nobody reads any more."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import fcntl

@@ -1,7 +1,5 @@
 """The storm: workers and web processes are killed again and again while a hundred answers are being written."""
 
-from __future__ import annotations
-
 import asyncio
 import math
 import time

@@ -1,7 +1,5 @@
 """A stranger who guesses."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 from uuid import uuid4

@@ -1,7 +1,5 @@
 """Faults of tools: workers that die between an effect and its record, and while people are asked."""
 
-from __future__ import annotations
-
 import shutil
 import tempfile
 from pathlib import Path

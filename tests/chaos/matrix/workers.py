@@ -1,7 +1,5 @@
 """Faults of workers: one that swallows a doorbell and dies, one that freezes, deploys, and runs that kill."""
 
-from __future__ import annotations
-
 import asyncio
 import signal
 import sqlite3

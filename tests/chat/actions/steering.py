@@ -1,7 +1,5 @@
 """What tests of messages that find an answer in progress do to it, and look at afterwards."""
 
-from __future__ import annotations
-
 from typing import Any
 from uuid import UUID
 

@@ -1,7 +1,5 @@
 """What a worker does with a run that it may have: the claim, the limit of a user, and the ways to an end."""
 
-from __future__ import annotations
-
 from decimal import Decimal
 from typing import Any
 

@@ -1,7 +1,5 @@
 """A worker that lost its claim writes nothing; and what is void when a run is put back."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any

@@ -1,7 +1,5 @@
 """What a sweep does for runs whose worker died, and for those that nobody came for."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 from typing import Any
 

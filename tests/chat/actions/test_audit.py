@@ -1,7 +1,5 @@
 """The trail of operators: kept as long as the operator wants it kept."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any

@@ -1,7 +1,5 @@
 """The log: gapless numbers, rows and events together or not at all, and what follows a commit."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any

@@ -1,7 +1,5 @@
 """The session is locked before anything else, and what lost a race for a lock runs again."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """Questions to people: who may answer which and how; the run goes on when the last is settled, by whomever."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 from uuid import uuid4

@@ -1,7 +1,5 @@
 """Whoever settles a question does it once: people, sweeps and a cancel that come at the same time."""
 
-from __future__ import annotations
-
 import random
 from collections import Counter
 from functools import partial

@@ -1,7 +1,5 @@
 """Questions that get no answer: their run is stopped, or nobody answers in time and it goes on as if refused."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Who takes part in a session: what is not yours is not found, and no session is left without an owner."""
 
-from __future__ import annotations
-
 import pytest
 
 from chat.actions import members

@@ -1,7 +1,5 @@
 """Somebody is taken out, and told so, while what they asked for waits for the session: it is not done any more."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any

@@ -1,7 +1,5 @@
 """What people say, who may say it, and an answer that no Redis delays."""
 
-from __future__ import annotations
-
 import time
 from typing import Any
 from uuid import UUID, uuid4

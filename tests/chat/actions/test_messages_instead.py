@@ -1,7 +1,5 @@
 """A message that takes the place of the answer in progress: an interruption or a rollback; and a session's own way."""
 
-from __future__ import annotations
-
 from typing import Any
 from uuid import UUID
 

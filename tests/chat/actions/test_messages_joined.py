@@ -1,7 +1,5 @@
 """A message that joins the answer in progress: who reads it, when, and what becomes of it otherwise."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """Keys that are known and limits that are spent once, however many come at once."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """A message and the end, a stop, a claim or another message at once: an order in which they happened."""
 
-from __future__ import annotations
-
 from typing import Any
 from uuid import UUID
 

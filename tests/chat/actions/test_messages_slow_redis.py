@@ -1,7 +1,5 @@
 """Whoever waits for Redis holds up nobody who writes: it is asked before the writer's turn."""
 
-from __future__ import annotations
-
 import asyncio
 import threading
 from collections.abc import Callable, Coroutine

@@ -1,7 +1,5 @@
 """A message's place in the talk is its run's, whoever moves that."""
 
-from __future__ import annotations
-
 from importlib import import_module
 from typing import Any
 

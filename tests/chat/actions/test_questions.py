@@ -1,7 +1,5 @@
 """Asking people: a run that asks lets go of everything but its place."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 from typing import Any
 

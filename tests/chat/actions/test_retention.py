@@ -1,7 +1,5 @@
 """What time does to sessions: closed when idle, deleted when closed for long, and their old events forgotten."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 from typing import Any
 from uuid import UUID

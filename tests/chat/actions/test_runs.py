@@ -1,7 +1,5 @@
 """Whatever ends rings for what may go on; what failed can be asked for again, and what waits can be moved."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import partial
 from typing import Any

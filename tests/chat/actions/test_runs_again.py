@@ -1,7 +1,5 @@
 """Whom one may ask again: nobody whom one could not ask."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

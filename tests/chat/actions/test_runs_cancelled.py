@@ -1,7 +1,5 @@
 """A stop is one transaction: what was shown is kept, and the log takes nothing more of that attempt."""
 
-from __future__ import annotations
-
 from typing import Any
 from uuid import uuid4
 

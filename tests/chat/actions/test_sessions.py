@@ -1,7 +1,5 @@
 """The life of a session: made, renamed, marked done, closed, reopened, deleted while an answer is on its way."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 from uuid import uuid4

@@ -1,7 +1,5 @@
 """The shop: what its tools are told, what they may do, and that no call counts twice."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

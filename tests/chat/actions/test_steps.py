@@ -1,7 +1,5 @@
 """Steps and their calls in the log: written under the fence, once, and told whole."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Callable
 from typing import Any

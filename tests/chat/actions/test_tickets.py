@@ -1,7 +1,5 @@
 """Passes for WebSockets: bought over HTTP, used once, for a minute."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 
 import pytest

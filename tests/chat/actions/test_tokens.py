@@ -1,7 +1,5 @@
 """Refresh tokens: each serves once, also when what is known of it is about to be forgotten."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 
 import pytest

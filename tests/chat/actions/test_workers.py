@@ -1,7 +1,5 @@
 """The lease of a worker process, by the database's clock."""
 
-from __future__ import annotations
-
 from datetime import datetime, timedelta
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Nothing of any socket outlives its test."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator
 
 import pytest

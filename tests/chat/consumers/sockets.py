@@ -1,7 +1,5 @@
 """A client of the WebSocket's door, on channels.testing's communicator: in process, while Redis is real."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable

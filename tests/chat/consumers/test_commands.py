@@ -1,7 +1,5 @@
 """What a socket asks for, each command and each refusal."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 from uuid import UUID, uuid4

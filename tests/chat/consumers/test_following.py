@@ -1,7 +1,5 @@
 """A session that is followed: what is told, in which order, and until when."""
 
-from __future__ import annotations
-
 import asyncio
 import gc
 import weakref

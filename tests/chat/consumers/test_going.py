@@ -1,7 +1,5 @@
 """A client that goes, or is cut off, leaves nothing behind."""
 
-from __future__ import annotations
-
 import asyncio
 
 import pytest

@@ -1,7 +1,5 @@
 """Who is let in, what they are told first, and who is shown out again."""
 
-from __future__ import annotations
-
 import asyncio
 import time
 from datetime import timedelta

@@ -1,7 +1,5 @@
 """A client that is slow goes on from what it was sent, and one that takes nothing is given up."""
 
-from __future__ import annotations
-
 import asyncio
 from typing import Any
 from uuid import UUID

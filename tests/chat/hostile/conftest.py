@@ -1,7 +1,5 @@
 """Servers as they are shipped, but for the time that a client may take nothing."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import pytest

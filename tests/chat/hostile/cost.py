@@ -1,7 +1,5 @@
 """What a client costs a web process, as the system sees it, and an audience that notices when it costs too much."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys

@@ -3,8 +3,6 @@
 CHAT_TEST_AUDIENCE: how many sockets follow beside one (200; 999 for the long variant).
 """
 
-from __future__ import annotations
-
 import asyncio
 import os
 import subprocess

@@ -1,7 +1,5 @@
 """Clients that say too much, or break the protocol, against real processes of daphne and uvicorn."""
 
-from __future__ import annotations
-
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 

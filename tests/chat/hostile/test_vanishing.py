@@ -3,8 +3,6 @@
 CHAT_TEST_WAVES: how many waves of 50 vanish (10; 60 for the long variant).
 """
 
-from __future__ import annotations
-
 import os
 
 import psutil

@@ -1,7 +1,5 @@
 """A room around each talk."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator
 
 import pytest

@@ -3,8 +3,6 @@
 CHAT_TEST_SEED repeats a failing run.
 """
 
-from __future__ import annotations
-
 import asyncio
 import random
 

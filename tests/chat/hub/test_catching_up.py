@@ -1,7 +1,5 @@
 """What a live hub missed is read from the table, whatever fails meanwhile."""
 
-from __future__ import annotations
-
 import asyncio
 import time
 

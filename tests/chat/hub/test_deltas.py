@@ -1,7 +1,5 @@
 """What a live hub shows of an answer: deltas only while they are true, and all that was lost of them."""
 
-from __future__ import annotations
-
 import asyncio
 
 import pytest

@@ -1,7 +1,5 @@
 """What is let through of deltas, case by case: no Redis, no table, no loop."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What a live hub relays: durable frames, once and in order, to those who may see them."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Joining a session while things happen: whatever comes between two steps, a viewer is told it once and in order."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Awaitable, Callable
 

@@ -1,7 +1,5 @@
 """What one who joins is told of the past: from where, how much at once, and what is no longer kept."""
 
-from __future__ import annotations
-
 import asyncio
 
 import pytest

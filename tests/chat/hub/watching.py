@@ -1,7 +1,5 @@
 """Who watches a hub in its tests, who writes the answers that it relays, and what is lost on the way."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import time

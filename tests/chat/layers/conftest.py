@@ -1,7 +1,5 @@
 """A channel layer on a real Redis."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator, Iterator
 
 import pytest

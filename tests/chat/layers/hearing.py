@@ -1,7 +1,5 @@
 """Listeners of the channel layer, and what Redis itself knows of them."""
 
-from __future__ import annotations
-
 import asyncio
 import time
 from typing import Any

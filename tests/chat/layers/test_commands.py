@@ -1,7 +1,5 @@
 """What an event loop asks Redis through the layer, with commands that are put together in C."""
 
-from __future__ import annotations
-
 import asyncio
 
 import pytest

@@ -1,7 +1,5 @@
 """What the channel layer promises while all is well, to listeners and to consumers of the stock kind."""
 
-from __future__ import annotations
-
 import asyncio
 from typing import Any
 

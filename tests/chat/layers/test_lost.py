@@ -1,7 +1,5 @@
 """What the channel layer says when something was lost, and how it comes back; of one Redis and of several."""
 
-from __future__ import annotations
-
 import asyncio
 import errno
 import time

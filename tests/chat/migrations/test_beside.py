@@ -1,7 +1,5 @@
 """Changes of large tables: old processes work on meanwhile, and one that was broken off is done again."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """A command as a client sends it, and the refusal of one."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 from uuid import uuid4

@@ -1,7 +1,5 @@
 """Commands in: what a client may say, and that nothing else passes for it."""
 
-from __future__ import annotations
-
 import json
 from contextlib import suppress
 from typing import Any

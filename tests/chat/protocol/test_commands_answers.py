@@ -1,7 +1,5 @@
 """Answers to questions: one of four shapes, and nothing odd is ever a yes."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Frames out: every key always there, one text for all readers, and what one reader alone may see."""
 
-from __future__ import annotations
-
 import json
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any

@@ -1,7 +1,5 @@
 """On daphne and on uvicorn, each a process of its own, of which nothing is left after a test."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import pytest

@@ -1,7 +1,5 @@
 """Daphne and uvicorn going down: who waits is answered, and who comes meanwhile is sent elsewhere."""
 
-from __future__ import annotations
-
 import asyncio
 import signal
 import time

@@ -1,7 +1,5 @@
 """What is private to Twisted and to uvicorn, and read all the same: where it is renamed, these fail."""
 
-from __future__ import annotations
-
 import asyncio
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """Sockets on daphne and on uvicorn: slow clients, lost clients, close codes, and going down."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import json

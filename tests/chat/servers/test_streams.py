@@ -1,7 +1,5 @@
 """Streams of events on daphne and on uvicorn: slow readers, lost clients, ended sign-ins, and going down."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import json
@@ -11,6 +9,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Self
 
 import pytest
 
@@ -40,7 +39,7 @@ class SlowReader:
         self._socket.sendall("\r\n".join([f"GET {path_of(session_id)} HTTP/1.1", *head, "", ""]).encode())
         self._bytes = b""
 
-    def __enter__(self) -> SlowReader:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *problem: object) -> None:

@@ -1,7 +1,5 @@
 """A web process on daphne or on uvicorn, with a window into it."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import sys

@@ -1,7 +1,5 @@
 """One socket's queue."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator
 
 import pytest

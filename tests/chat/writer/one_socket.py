@@ -1,7 +1,5 @@
 """The queue of one socket, on a server that takes frames when the test lets it."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 from collections.abc import Sequence

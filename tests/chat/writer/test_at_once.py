@@ -1,7 +1,5 @@
 """What comes after a silence is sent at once, where a server takes it."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import pytest

@@ -1,7 +1,5 @@
 """What waits for a socket is bounded, and one that takes nothing is found."""
 
-from __future__ import annotations
-
 import asyncio
 
 import pytest

@@ -1,7 +1,5 @@
 """What waits for a socket is joined and in order, and nothing is sent that is no longer true."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 from collections.abc import Sequence

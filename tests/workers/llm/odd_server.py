@@ -1,7 +1,5 @@
 """A server that answers every request with the bytes that it is given, and goes on saying the last of them."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager

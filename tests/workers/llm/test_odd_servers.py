@@ -1,7 +1,5 @@
 """What becomes of an answer when its server says what no server should, or is named by an odd address or key."""
 
-from __future__ import annotations
-
 import json
 import time
 from base64 import b64encode

@@ -1,7 +1,5 @@
 """The react mode, with a list for a world: it asks, acts and looks until the answer is there."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 import pytest

@@ -1,7 +1,5 @@
 """A tool is its function's signature and docstring, taken strictly."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from datetime import date

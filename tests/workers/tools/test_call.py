@@ -1,7 +1,5 @@
 """One call of a tool: in time, in a thread or on the loop, and never more of them than there is room for."""
 
-from __future__ import annotations
-
 import asyncio
 import contextvars
 import threading

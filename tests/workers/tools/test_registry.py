@@ -1,7 +1,5 @@
 """Installed packages add tools; one that is broken costs its own tools and nothing else."""
 
-from __future__ import annotations
-
 import importlib
 import re
 import sys

@@ -1,7 +1,5 @@
 """The shop's tools: what an LLM is told of them, and what it reads when they cannot do it."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 from uuid import uuid4
