@@ -15,6 +15,7 @@ from tests.browser.conftest import LONG, Server, Visit
 from tests.browser.states import states
 from tests.browser.words import named, words
 
+DESKTOP: dict[str, Any] = {"viewport": {"width": 1280, "height": 800}}
 PHONE: dict[str, Any] = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}
 
 # -- for those who listen ----------------------------------------------------------------------------------------------
@@ -213,6 +214,29 @@ def test_the_first_stop_of_the_tab_key_leads_past_the_list(visit: Visit) -> None
     expect(ada.page.get_by_role("link", name=named("en", "skip"))).to_be_focused()
     ada.page.keyboard.press("Enter")
     expect(ada.page.get_by_role("textbox", name="Message")).to_be_focused()
+
+
+# -- where things are --------------------------------------------------------------------------------------------------
+
+
+def test_the_list_stands_beside_the_talk_from_top_to_bottom(visit: Visit) -> None:
+    ada = visit("ada", **DESKTOP)
+    side = ada.page.locator(".left").bounding_box()
+    assert side and (side["x"], side["y"], side["height"]) == (0, 0, DESKTOP["viewport"]["height"])
+
+
+@pytest.mark.parametrize("options", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_what_was_not_sent_is_in_sight_where_its_session_is_gone(visit: Visit, options: dict[str, Any]) -> None:
+    ada = visit("ada", **options)
+    ada.say("What will be gone")
+    expect(ada.answers).to_have_count(1)
+    ada.message.fill("Half a thought")
+    ada.ask("DELETE", f"/api/sessions/{ada.session_id}/", status=204)
+    left = ada.page.get_by_role("region", name=named("en", "session.gone.left"))
+    expect(left.get_by_text("Half a thought")).to_be_in_viewport(ratio=1)
+    expect(left.get_by_role("button", name="Copy message")).to_be_in_viewport(ratio=1)
+    left.get_by_role("button", name="Discard").click()
+    expect(left).to_have_count(0)
 
 
 # -- on a phone --------------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import { Thread } from "../thread/Thread";
 import { useNotices } from "../ui/Notices";
 import { useOpened, useTopic, useWorld } from "./context";
 import { Empty } from "./Empty";
-import { Left } from "./Left";
+import { LeftBehind } from "./LeftBehind";
 import { go, sessionOf } from "./route";
 import { choiceName, read, write } from "./store";
 
@@ -67,7 +67,7 @@ export function TalkPage({ sessionId }: { sessionId: string | null }) {
     return (
       <main className="talk">
         <Problem title={t("session.gone")} text={t("session.gone.text")}>
-          <Left key={sessionId} sessionId={sessionId} />
+          <LeftBehind key={sessionId} sessionId={sessionId} />
         </Problem>
       </main>
     );

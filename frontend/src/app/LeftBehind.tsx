@@ -7,7 +7,7 @@ import { CopyButton } from "../ui/CopyButton";
 import { useTopic, useWorld } from "./context";
 import { draftName, read, write } from "./store";
 
-export function Left({ sessionId }: { sessionId: string }) {
+export function LeftBehind({ sessionId }: { sessionId: string }) {
   const { chat, userId } = useWorld();
   const { t } = useWords();
   useTopic("outbox");
@@ -20,7 +20,7 @@ export function Left({ sessionId }: { sessionId: string }) {
     setDraft("");
   };
   return (
-    <section className="left" aria-label={t("session.gone.left")}>
+    <section className="left-behind" aria-label={t("session.gone.left")}>
       <p>{t("session.gone.left")}</p>
       {unsent.map((one) => (
         <Words key={one.key} text={one.content} onDrop={() => chat.outbox.remove(one.key)} />
