@@ -14,10 +14,6 @@ export interface ApiOptions {
   fetch?: typeof fetch;
 }
 
-export interface Llm {
-  name: string;
-}
-
 export interface SessionChange {
   title?: string;
   agent?: string;

@@ -36,7 +36,7 @@ export interface Session {
   last_seq: number;
   created_at: Time;
   updated_at: Time;
-  on_busy?: OnBusy;
+  on_busy: OnBusy;
 }
 
 export type ToolStatus =
@@ -105,7 +105,7 @@ export interface Run {
   session_id: Id;
   message_id: Id | null;
   /** The message that it answers; a retry answers one whose `run_id` is another run's. */
-  question_id?: Id | null;
+  question_id: Id;
   status: RunStatus;
   position: number;
   attempt: number;

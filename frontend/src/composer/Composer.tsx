@@ -117,7 +117,7 @@ export function Composer({ sessionId, session, running, agent, onAgent, busy, on
     else onAgent(value);
   };
 
-  const modes = running && session?.on_busy ? BUSY : [];
+  const modes = running ? BUSY : [];
   const placeholder = closed
     ? t(session?.my_role === "viewer" ? "composer.viewer" : "composer.closed")
     : t(running ? "composer.next" : "composer.placeholder");

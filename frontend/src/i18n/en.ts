@@ -125,7 +125,6 @@ export const en = {
   "question.why": "Why not? (the agent will read it)",
   "question.answer": "Answer",
   "question.your_answer": "Your answer",
-  "question.no_choices": "There is nothing to choose from.",
   "question.may_call": "May {tool} be called?",
   "question.no_json": "This is no JSON object.",
   "question.left": "{time} left",

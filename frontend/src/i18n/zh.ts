@@ -127,7 +127,6 @@ export const zh: Catalogue = {
   "question.why": "为什么不？（智能体会看到）",
   "question.answer": "回答",
   "question.your_answer": "你的回答",
-  "question.no_choices": "没有可选项。",
   "question.may_call": "可以调用 {tool} 吗？",
   "question.no_json": "这不是 JSON 对象。",
   "question.left": "剩余 {time}",

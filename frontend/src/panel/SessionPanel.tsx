@@ -62,7 +62,7 @@ export function SessionPanel({ opened, session }: { opened: Opened; session: Ses
         ) : null}
       </dl>
       {opened.olderRuns ? <p className="hint">{t("about.part")}</p> : null}
-      {session.on_busy && session.my_role !== "viewer" ? (
+      {session.my_role !== "viewer" ? (
         <>
           <h3 id="on-busy">{t("busy.session")}</h3>
           <select

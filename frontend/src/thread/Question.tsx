@@ -8,15 +8,10 @@ import { Markdown } from "../markdown/Markdown";
 import { countdown } from "../ui/format";
 import { Icon } from "../ui/Icon";
 import { useNotices } from "../ui/Notices";
-import { promptText } from "../ui/problems";
+import { promptText, toolToCall } from "../ui/problems";
 import { straight } from "../ui/turning";
 import { ArgsEditor, changedArgs } from "./ArgsEditor";
 import { type Given, useGiven } from "./given";
-
-interface Choice {
-  value: string;
-  label: string;
-}
 
 export function Question({ interrupt, compact = false }: { interrupt: Interrupt; compact?: boolean }) {
   const { chat } = useWorld();
@@ -47,9 +42,10 @@ export function Question({ interrupt, compact = false }: { interrupt: Interrupt;
   );
 }
 
-/** Whether the words of an approval say no more than its card does, in the server's language. */
+/** Whether the words of an approval say no more than its card does. */
 function saysOnlyWhich({ reason, prompt, payload }: Interrupt): boolean {
-  return reason === "approval" && prompt === `May ${payload["tool"] as string} be called?`;
+  const tool = toolToCall(prompt);
+  return reason === "approval" && tool !== undefined && tool === payload["tool"];
 }
 
 interface PartProps {
@@ -131,14 +127,12 @@ function Approval({ interrupt, busy, given, give, answer }: PartProps) {
 }
 
 function Choices({ interrupt, busy, answer }: PartProps) {
-  const { t } = useWords();
-  const choices = readChoices(interrupt.payload["choices"]);
-  if (!choices.length) return <p className="hint">{t("question.no_choices")}</p>;
+  const choices = interrupt.payload["choices"] as string[];
   return (
     <div className="buttons stacked">
       {choices.map((choice) => (
-        <button key={choice.value} type="button" disabled={busy} onClick={() => void answer({ choice: choice.value })}>
-          {straight(choice.label)}
+        <button key={choice} type="button" disabled={busy} onClick={() => void answer({ choice })}>
+          {straight(choice)}
         </button>
       ))}
     </div>
@@ -171,13 +165,4 @@ function Text({ interrupt, busy, given, give, answer }: PartProps) {
 
 function asObject(value: unknown): JsonObject {
   return typeof value === "object" && value !== null && !Array.isArray(value) ? (value as JsonObject) : {};
-}
-
-function readChoices(value: unknown): Choice[] {
-  if (!Array.isArray(value)) return [];
-  return value.flatMap((one: unknown) => {
-    if (typeof one === "string") return [{ value: one, label: one }];
-    const { value: chosen, label } = (one ?? {}) as Partial<Choice>;
-    return typeof chosen === "string" ? [{ value: chosen, label: label || chosen }] : [];
-  });
 }

@@ -29,9 +29,7 @@ export function waitingRuns(talk: Talk): Run[] {
 }
 
 export function questionOf(talk: Talk, run: Run): Message | undefined {
-  if (run.question_id) return talk.messages.get(run.question_id);
-  for (const message of talk.messages.values()) if (message.role === "user" && message.run_id === run.run_id) return message;
-  return undefined;
+  return talk.messages.get(run.question_id);
 }
 
 export function itemsOf(talk: Talk, unsent: readonly Unsent[]): Item[] {

@@ -67,9 +67,13 @@ export function failureText(error: unknown, told: string, { language, t }: Words
 
 const MAY_CALL = /^May ([\w.-]+) be called\?$/;
 
-/** What the server itself asks where a tool gave no words of its own. */
+/** The tool of the server's own sentence, which it asks where a tool gave no words of its own. */
+export function toolToCall(prompt: string): string | undefined {
+  return MAY_CALL.exec(prompt)?.[1];
+}
+
 export function promptText(prompt: string, { t }: Words): string {
-  const tool = MAY_CALL.exec(prompt)?.[1];
+  const tool = toolToCall(prompt);
   return tool ? t("question.may_call", { tool }) : prompt;
 }
 

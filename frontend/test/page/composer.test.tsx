@@ -110,8 +110,8 @@ describe("while an answer is written", () => {
     expect(onSend).toHaveBeenCalledOnce();
   });
 
-  it("one can choose how to send where the server knows how", async () => {
-    await composer({ ...SESSION, on_busy: "queue" }, RUN);
+  it("one can choose how to send", async () => {
+    await composer(SESSION, RUN);
     await stage.type(FIELD, "Now!");
     await stage.click("How to send it");
     const join = [...stage.element.querySelectorAll<HTMLElement>("[role=menuitem]")].find((one) => one.textContent!.startsWith("Join in"))!;

@@ -12,8 +12,8 @@ const edited = () => stage.server.socket.heard("message.update").map(({ data }) 
 function talk(waiting: Run["status"] = "queued", ahead: Run["status"] = "running"): Talk {
   const made = new Talk("s");
   for (const [id, status, position] of [["a", ahead, 1], ["b", waiting, 2]] as const) {
-    made.runs.set(id, { run_id: id, session_id: "s", status, position } as Run);
-    made.messages.set(id, { message_id: `m${id}`, session_id: "s", role: "user", run_id: id, content: `Message ${id}`, data: {} } as unknown as Message);
+    made.runs.set(id, { run_id: id, session_id: "s", question_id: `m${id}`, status, position } as Run);
+    made.messages.set(`m${id}`, { message_id: `m${id}`, session_id: "s", role: "user", run_id: id, content: `Message ${id}`, data: {} } as unknown as Message);
   }
   return made;
 }

@@ -15,7 +15,7 @@ function message(id: string, role: Message["role"], run_id: string | null, more:
 
 function run(id: string, status: Run["status"], position: number, more: Partial<Run> = {}): Run {
   return {
-    run_id: id, session_id: "s", message_id: null, status, position, attempt: 1, crashes: 0, agent: "assistant",
+    run_id: id, session_id: "s", message_id: null, question_id: id.toUpperCase(), status, position, attempt: 1, crashes: 0, agent: "assistant",
     llm: "demo", fallback_status: null, usage: { input_tokens: 0, output_tokens: 0, cost_usd: 0 }, error: null,
     queued_at: "", started_at: null, interrupted_at: null, succeeded_at: null, failed_at: null, cancelled_at: null, ...more,
   };
