@@ -4,6 +4,9 @@ import { defineConfig } from "vitest/config";
 /** The server that the page of `npm run dev` talks to. */
 const server = process.env.SERVER_URL ?? "http://127.0.0.1:8000";
 
+/** What that server answers itself: what the page asks, opens and frames, and what those pages load. */
+const SERVED = ["/api", "/ws", "/login", "/logout", "/password", "/language", "/about", "/picture", "/admin", "^/static/(?!app/)"];
+
 export default defineConfig({
   base: "/static/app/",
   plugins: [react()],
@@ -21,7 +24,7 @@ export default defineConfig({
   server: {
     // The page's own server sees its own Origin, as it would without this proxy.
     proxy: Object.fromEntries(
-      ["/api", "/login", "/logout", "/admin", "/static/chat", "/ws"].map((path) => [
+      SERVED.map((path) => [
         path,
         { target: server, changeOrigin: true, ws: path === "/ws", headers: { origin: server } },
       ]),
