@@ -248,6 +248,14 @@ BEYOND = """() => [...document.querySelectorAll("main button, main a, main texta
   .filter((one) => one.getBoundingClientRect().left < 0 || one.getBoundingClientRect().right > screen.width)
   .map((one) => one.getAttribute("aria-label") ?? one.textContent)"""
 
+# What stands around the message field and lies over its neighbour, or has no room for its name.
+CROWDED = """() => {
+  const boxes = [...document.querySelectorAll(".composer button")].map((one) => [one, one.getBoundingClientRect()]);
+  const over = boxes.filter(([, box], at) => at && box.left < boxes[at - 1][1].right).map(([one]) => one);
+  const names = [...document.querySelectorAll(".picker > span:not(.avatar)")].filter((one) => one.clientWidth < 20);
+  return [...over, ...names].map((one) => one.getAttribute("aria-label") ?? one.textContent);
+}"""
+
 
 def test_a_phone_has_everything_and_nothing_wider_than_itself(visit: Visit) -> None:
     ada = visit("ada", **PHONE)
@@ -259,7 +267,9 @@ def test_a_phone_has_everything_and_nothing_wider_than_itself(visit: Visit) -> N
     ada.await_words(1)
     ada.say("And then").message.fill("And this")
     expect(ada.page.get_by_role("region", name="Waiting messages")).to_be_visible()
+    expect(ada.page.get_by_role("button", name=named("en", "busy.how"))).to_be_visible()
     assert ada.page.evaluate(BEYOND) == []
+    assert ada.page.evaluate(CROWDED) == []
     for _ in range(2):
         ada.stop.click()
     expect(ada.stop).to_have_count(0)

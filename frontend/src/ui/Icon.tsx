@@ -10,7 +10,7 @@ const PATHS = {
   copy: "M9 9h10v10H9zM5 15V5h10",
   check: "M5 13l4 4 10-10",
   retry: "M20 12a8 8 0 1 1-2.5-5.8M20 4v4h-4",
-  more: "M12 6h.01M12 12h.01M12 18h.01",
+  more: "M11.4 5.4h1.2v1.2h-1.2ZM11.4 11.4h1.2v1.2h-1.2ZM11.4 17.4h1.2v1.2h-1.2Z",
   edit: "M4 20h4L19 9l-4-4L4 16v4ZM13.5 6.5l4 4",
   archive: "M4 5h16v4H4zM6 9v10h12V9M10 13h4",
   trash: "M5 7h14M10 7V5h4v2M7 7l1 12h8l1-12M10 11v5M14 11v5",
