@@ -18,6 +18,8 @@ from tests.launch.launched import Launched
 PATIENCE = float(os.environ.get("CHAT_TEST_PATIENCE", "1"))
 PASSWORD = "correct horse battery"
 PEOPLE = ("ada", "ben", "eve")
+DESKTOP: dict[str, Any] = {"viewport": {"width": 1280, "height": 800}}
+PHONE: dict[str, Any] = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}
 # What a message may choose: demo models that count, to 60 in three seconds, to 100 after some thought, or without end.
 COUNTING, LONG = "demo?tokens=60&tokens_per_s=20", "demo?tokens=4000&tokens_per_s=20"
 SLOW = "demo?tokens=100&tokens_per_s=20&first_token_ms=1500"

@@ -15,13 +15,11 @@ from typing import Any
 from playwright.sync_api import Browser, expect, sync_playwright
 
 from tests.browser import chromium
-from tests.browser.conftest import LONG, PASSWORD, SLOW, Server
+from tests.browser.conftest import DESKTOP, LONG, PASSWORD, PHONE, SLOW, Server
 from tests.browser.states import states
 from tests.browser.visitor import Visitor
 from tests.proxy import Proxy
 
-DESKTOP: dict[str, Any] = {"viewport": {"width": 1280, "height": 800}}
-PHONE: dict[str, Any] = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}
 LOOKS: dict[str, dict[str, Any]] = {
     "light": {**DESKTOP, "color_scheme": "light"},
     "dark": {**DESKTOP, "color_scheme": "dark"},
