@@ -21,11 +21,12 @@ from structlog.contextvars import bind_contextvars
 
 from chat.api.errors import error_response
 from chat.auth import Credential, credential_of
+from chat.clean import clean_text
 from chat.database import reading
 from chat.errors import InvalidInput, MethodNotAllowed, NotAuthenticated, TooLarge
 from chat.models import User
 from chat.protocol import read_body
-from chat.protocol.commands import Body, Nothing, clean_text, read_json
+from chat.protocol.commands import Body, Nothing, read_json
 
 BODY_MAX_BYTES = 1024 * 1024
 METHODS = ("GET", "POST", "PATCH", "DELETE")
@@ -79,7 +80,7 @@ class Door(View):
         if handler is None:
             raise MethodNotAllowed
         if self.signed_in:
-            self.credential = await reading(identify, request)
+            self.credential = await reading(credential_for, request)
             self.user = self.credential.user
             bind_contextvars(user_id=str(self.user.pk))
         query, headers, body = wanted(getattr(type(self), method.lower()))
@@ -110,7 +111,7 @@ class Unread(BaseParser):
         return {}
 
 
-def identify(request: HttpRequest) -> Credential:
+def credential_for(request: HttpRequest) -> Credential:
     """Who asks, by any of the credentials that the settings name. In a database thread. Raises `NotAuthenticated`."""
     asked = Request(request, parsers=[Unread()], authenticators=APIView().get_authenticators())
     user = asked.user  # of a cookie a lazy stand-in, which was looked up just now and passes for a User

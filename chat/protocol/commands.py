@@ -18,6 +18,7 @@ from pydantic import (
     ValidationError,
 )
 
+from chat.clean import clean_json
 from chat.errors import InvalidInput
 
 CONTENT_MAX = 10_000  # characters
@@ -289,7 +290,7 @@ def read_json(text: str | bytes) -> Any:
     """JSON as it can be stored: no NaN or infinity, no NUL (Postgres refuses it), no half of a surrogate pair."""
     try:
         value = json.loads(text, parse_constant=_refuse_number, parse_float=_finite)
-        return _clean(value)
+        return clean_json(value)
     except (ValueError, RecursionError):
         raise Unreadable("This is not valid JSON.") from None
 
@@ -302,23 +303,4 @@ def _finite(digits: str) -> float:
     value = float(digits)
     if not math.isfinite(value):
         raise ValueError(digits)
-    return value
-
-
-def clean_text(text: str) -> str:
-    """Text that every database stores and UTF-8 can carry."""
-    if "\0" in text:
-        text = text.replace("\0", "")
-    if not text.isascii():
-        text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-    return text
-
-
-def _clean(value: Any) -> Any:
-    if isinstance(value, str):
-        return clean_text(value)
-    if isinstance(value, dict):
-        return {clean_text(name): _clean(inner) for name, inner in value.items()}
-    if isinstance(value, list):
-        return [_clean(inner) for inner in value]
     return value

@@ -17,21 +17,17 @@ from workers.llm.base import (
     Reasoning,
     Returned,
     Spent,
-    Stopped,
     StopReason,
     Text,
     ToolCall,
     ToolSpec,
     tokens_told,
 )
-from workers.llm.openai import is_json
-from workers.llm.wire import broken_off, named_server, read_rest, refused_to_answer, server_here, told_error
+from workers.llm.wire import END_S, USAGE_S, broken_off, ending, named_server, read_rest, server_here, told_error
 
 _ANTHROPIC_URL = "https://api.anthropic.com"
 _VERSION = "2023-06-01"
 _MAX_TOKENS = "8192"
-# The answer is whole, and only its usage may follow. A server that goes on to say nothing is not waited for.
-_STOP_S, _END_S = 2.0, 0.25
 _STOPS: dict[str, StopReason] = {
     "max_tokens": "length",
     "model_context_window_exceeded": "length",
@@ -119,7 +115,7 @@ class _Answer:
             self.read(json.loads(data))
             if was_over or not self.is_over:
                 return None
-        return _END_S if self.is_over else _STOP_S
+        return END_S if self.is_over else USAGE_S
 
     def _piece(self, index: int, delta: dict[str, Any]) -> Piece | None:
         kind = delta["type"]
@@ -139,21 +135,16 @@ class _Answer:
 
     def last(self) -> list[Piece]:
         """Give what is known at the end: the calls, why it stopped, what it cost. Raises: LLMError."""
-        reason = _STOPS.get(self.stop or "", "end")
-        pieces: list[Piece] = []
-        for call_id, tool, args in self._calls.values():
-            text = "".join(args) or "{}"
-            if reason != "length" or is_json(text):  # else it was cut in the middle of this call
-                pieces.append(ToolCall(call_id, tool, text))
-        pieces.append(Stopped(reason))
-        if self._usage:
-            used = self._usage.get
-            cached = used("cache_read_input_tokens", 0)
-            read = used("input_tokens", 0) + cached + used("cache_creation_input_tokens", 0)
-            pieces.append(Spent(read, used("output_tokens", 0), cached))
-        if reason == "refused" and not self.has_text:
-            raise refused_to_answer()
-        return pieces
+        calls = [ToolCall(call_id, tool, "".join(args) or "{}") for call_id, tool, args in self._calls.values()]
+        return ending(_STOPS.get(self.stop or "", "end"), calls, self._spent(), has_text=self.has_text)
+
+    def _spent(self) -> Spent | None:
+        if not self._usage:
+            return None
+        used = self._usage.get
+        cached = used("cache_read_input_tokens", 0)
+        read = used("input_tokens", 0) + cached + used("cache_creation_input_tokens", 0)
+        return Spent(read, used("output_tokens", 0), cached)
 
 
 # --- what is sent -----------------------------------------------------------------------------------------------------

@@ -11,8 +11,9 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import replace
 
+from chat.clean import clean_text
 from workers.llm.base import LLM, Limits, LLMError, Piece, Prompt, Reasoning, Spent, Text, ToolCall
-from workers.llm.call import Call
+from workers.llm.measured import Measured
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -41,12 +42,6 @@ class CleanText:
         return "\ufffd" if held else ""
 
 
-def clean(text: str) -> str:
-    """Clean a text that is whole."""
-    whole = CleanText()
-    return whole.feed(text) + whole.rest()
-
-
 def _rests(reasoning: CleanText, text: CleanText) -> list[Piece]:
     """Give the halves of characters that nothing follows any more."""
     pieces: list[Piece] = []
@@ -57,7 +52,7 @@ def _rests(reasoning: CleanText, text: CleanText) -> list[Piece]:
     return pieces
 
 
-class Patience:
+class Deadline:
     """A time limit for each of many waits of one task, as `asyncio.timeout_at` has it for one.
 
     One timer serves them all and is moved only when it goes off: to set one for each token costs more than the token.
@@ -121,7 +116,7 @@ class Guarded:
         """Yield the pieces of the guarded model. Raises: LLMError, also `llm_timeout` and `run_too_long`."""
         text, reasoning = CleanText(), CleanText()
         spent: Spent | None = None
-        with Call(self.name) as call:
+        with Measured(self.name) as call:
             async with aclosing(self._in_time(prompt)) as pieces:
                 async for piece in pieces:
                     if call.is_silent:
@@ -139,7 +134,7 @@ class Guarded:
                         for rest in _rests(reasoning, text):
                             yield rest
                         if isinstance(piece, ToolCall):
-                            piece = replace(piece, args_json=clean(piece.args_json))  # noqa: PLW2901
+                            piece = replace(piece, args_json=clean_text(piece.args_json))  # noqa: PLW2901
                         yield piece
         for rest in _rests(reasoning, text):
             yield rest
@@ -148,7 +143,7 @@ class Guarded:
 
     async def _in_time(self, prompt: Prompt) -> AsyncGenerator[Piece, None]:
         now = asyncio.get_running_loop().time
-        limits, patience = self._limits, Patience()
+        limits, deadline = self._limits, Deadline()
         end = now() + limits.total_s if limits.total_s else float("inf")
         wait_s, waits_for = limits.first_token_s, "to start its answer"
         pieces = self._llm.stream(prompt)
@@ -159,13 +154,13 @@ class Guarded:
                     raise _too_long(limits)
                 until = min(end, started + wait_s) if wait_s else end
                 # The scope is around one pull only: held over a yield, it could cancel whoever reads us.
-                patience.begin(until)
+                deadline.begin(until)
                 try:
                     piece = await anext(pieces)
                 except StopAsyncIteration:
                     return
                 except asyncio.CancelledError:
-                    if not patience.has_ended():
+                    if not deadline.has_ended():
                         raise
                     if until == end:
                         raise _too_long(limits) from None
@@ -173,11 +168,11 @@ class Guarded:
                         "llm_timeout", f"The language model took longer than {wait_s:g} s {waits_for}.", temporary=True
                     ) from None
                 finally:
-                    patience.rest()
+                    deadline.rest()
                 wait_s, waits_for = limits.between_tokens_s, "to go on with its answer"
                 yield piece
         finally:
-            patience.end()
+            deadline.end()
             await pieces.aclose()
 
 

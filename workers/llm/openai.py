@@ -17,13 +17,22 @@ from workers.llm.base import (
     Reasoning,
     Returned,
     Spent,
-    Stopped,
     StopReason,
     Text,
     ToolCall,
     tokens_told,
 )
-from workers.llm.wire import broken_off, named_server, read_rest, refused_to_answer, server_here, told_error
+from workers.llm.wire import (
+    END_S,
+    USAGE_S,
+    broken_off,
+    ending,
+    is_json,
+    named_server,
+    read_rest,
+    server_here,
+    told_error,
+)
 
 _OPENAI_URL = "https://api.openai.com/v1"
 _DONE = "[DONE]"
@@ -35,8 +44,6 @@ _STOPS: dict[str, StopReason] = {
 }
 # What a model thinks has no place in the standard: these are the names that servers gave it.
 _THOUGHTS = ("reasoning_content", "reasoning", "thinking")
-# The answer is whole, and only its usage may follow. A server that goes on to say nothing is not waited for.
-_USAGE_S, _END_S = 2.0, 0.25
 
 
 def open_model(name: str, limits: Limits, env: Mapping[str, str]) -> "OpenAIChat":
@@ -134,7 +141,7 @@ class _Answer:
         elif data:
             self.read(json.loads(data))
             return None
-        return _END_S if self.is_done else _USAGE_S
+        return END_S if self.is_done else USAGE_S
 
     def _read_call(self, piece: dict[str, Any]) -> None:
         function = piece.get("function") or {}
@@ -161,28 +168,8 @@ class _Answer:
 
     def last(self) -> list[Piece]:
         """Give what is known at the end: the calls, why it stopped, what it cost. Raises: LLMError."""
-        reason = _STOPS.get(self.finish or "", "end")
-        pieces: list[Piece] = []
-        for call in self.calls:
-            args = "".join(call.args) or "{}"
-            if reason != "length" or is_json(args):  # else it was cut in the middle of this call
-                pieces.append(ToolCall(call.call_id, call.tool, args))
-        if pieces and reason == "end":
-            reason = "tools"
-        pieces.append(Stopped(reason))
-        if self._spent:
-            pieces.append(self._spent)
-        if reason == "refused" and not self.has_text:
-            raise refused_to_answer()
-        return pieces
-
-
-def is_json(text: str) -> bool:
-    try:
-        json.loads(text)
-    except (ValueError, RecursionError):
-        return False
-    return True
+        calls = [ToolCall(call.call_id, call.tool, "".join(call.args) or "{}") for call in self.calls]
+        return ending(_STOPS.get(self.finish or "", "end"), calls, self._spent, has_text=self.has_text)
 
 
 # --- what is sent -----------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""What the providers that speak HTTP share: connections to a server, a request whose answer streams, its failures.
+"""What providers that speak HTTP share: connections, a request whose answer streams, its end, its failures.
 
 Nothing that a server wrote is ever passed on: its words may hold a key, an address or a prompt.
 """
@@ -9,7 +9,7 @@ import json
 import math
 import re
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
 from email.utils import parsedate_to_datetime
 from io import BytesIO
@@ -19,13 +19,15 @@ from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 
-from workers.llm.base import Fault, LLMError
+from workers.llm.base import Fault, LLMError, Piece, Spent, Stopped, StopReason, ToolCall
 from workers.llm.loops import client_here
 from workers.llm.sse import EventTooLong, events_of
 
 MAX_ERROR_BYTES = 64 * 1024
 # What reading an odd but valid JSON leads to.
 ODD = (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, RecursionError)
+# Once an answer is whole: how long to wait for its usage and last event, and after these for its stream to end.
+USAGE_S, END_S = 2.0, 0.25
 UNREADABLE = "The language model sent something that cannot be read."
 
 _TRY_AGAIN = {408, 409, 425, 429}
@@ -119,6 +121,28 @@ async def read_rest(events: AsyncIterator[str], take: Callable[[str], float | No
                     patience.reschedule(asyncio.get_running_loop().time() + within_s)
 
 
+def ending(reason: StopReason, calls: Sequence[ToolCall], spent: Spent | None, *, has_text: bool) -> list[Piece]:
+    """What is known at the end of an answer: the calls, why it stopped, what it cost. Raises: LLMError."""
+    if reason == "refused" and not has_text:
+        raise LLMError("llm_rejected", "The language model refused to answer this.", fault="validation")
+    # Where it ran out of length, the last call may be cut in the middle.
+    pieces: list[Piece] = [call for call in calls if reason != "length" or is_json(call.args_json)]
+    if pieces and reason == "end":  # some servers call this the end, too
+        reason = "tools"
+    pieces.append(Stopped(reason))
+    if spent:
+        pieces.append(spent)
+    return pieces
+
+
+def is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
 def server_here(base_url: str, headers: Mapping[str, str], connect_s: float) -> Server:
     """Return the running loop's connections to a server."""
     key = ("http", base_url, tuple(headers.items()), connect_s)
@@ -178,10 +202,6 @@ def unreadable() -> LLMError:
 
 def broken_off() -> LLMError:
     return unavailable("The connection to the language model broke off.")
-
-
-def refused_to_answer() -> LLMError:
-    return LLMError("llm_rejected", "The language model refused to answer this.", fault="validation")
 
 
 def told_error(error: Any) -> LLMError:

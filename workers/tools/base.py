@@ -19,8 +19,8 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, PydanticUserError, TypeAdapter, ValidationError, create_model
 
+from chat.clean import clean_json
 from workers.llm.base import ToolSpec
-from workers.llm.guarded import clean
 
 if TYPE_CHECKING:
     from chat.models import User
@@ -132,7 +132,7 @@ class Tool:
     def _checked(self, args: Mapping[str, Any]) -> BaseModel:
         try:
             # As JSON: there a date is a text that says one, also where all else is strict.
-            return self.args_model.model_validate_json(json.dumps(cleaned(args), allow_nan=False), strict=True)
+            return self.args_model.model_validate_json(json.dumps(clean_json(dict(args)), allow_nan=False), strict=True)
         except ValidationError as problem:
             raise BadArgs(f"The arguments do not fit. {_told(problem)}") from None
         except (ValueError, RecursionError):
@@ -142,7 +142,7 @@ class Tool:
         """Check what the function gave, and cut what is too long. Raises: BadResult."""
         try:
             result = self.result_type.dump_python(self.result_type.validate_python(given, strict=True), mode="json")
-            result = cleaned(result)
+            result = clean_json(result)
             text = result if isinstance(result, str) else json.dumps(result, ensure_ascii=False, allow_nan=False)
         except ValidationError as problem:
             # Not where: the keys of what it gave may be people's words.
@@ -236,17 +236,6 @@ def _made(function: Callable[..., Any], *, name: str, **options: Any) -> Tool:
         result_type=result_type,
         **options,
     )
-
-
-def cleaned(value: Any) -> Any:
-    """Give a JSON value that every database takes: no NUL and no half of a character in its texts."""
-    if isinstance(value, str):
-        return value if value.isascii() and "\0" not in value else clean(value)
-    if isinstance(value, Mapping):
-        return {cleaned(name): cleaned(one) for name, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [cleaned(one) for one in value]
-    return value
 
 
 def _refuse_constant(name: str) -> None:

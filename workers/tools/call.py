@@ -12,8 +12,9 @@ from weakref import WeakKeyDictionary
 
 from django.db import connections
 
+from chat.clean import clean_text
 from chat.database import reading, writing
-from workers.tools.base import BadArgs, BadResult, Output, Tool, ToolContext, ToolError, cleaned
+from workers.tools.base import BadArgs, BadResult, Output, Tool, ToolContext, ToolError
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +62,7 @@ async def call_tool(
     except NotOurs:
         raise CallFailed("not_called", "This was not called: its worker had lost touch with the database.") from None
     except ToolError as problem:
-        raise CallFailed("tool_error", cleaned(str(problem))[:MESSAGE_CHARS] or "The tool failed.") from None
+        raise CallFailed("tool_error", clean_text(str(problem))[:MESSAGE_CHARS] or "The tool failed.") from None
     except BadResult as problem:
         log.error("the tool %s gave what it does not say that it gives: %s", tool.name, str(problem))
         raise CallFailed("bad_result", "The tool has returned, but what it gave cannot be read.") from None

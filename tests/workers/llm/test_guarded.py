@@ -9,7 +9,7 @@ import pytest
 from tests.processes import PATIENCE
 from tests.workers.scripted import ScriptedLLM, asking, keep, read
 from workers.llm.base import Limits, LLMError, Piece, Prompt, Reasoning, Spent, Text, ToolCall
-from workers.llm.guarded import CleanText, Guarded, Patience
+from workers.llm.guarded import CleanText, Deadline, Guarded
 
 SHORT = Limits(first_token_s=0.15, between_tokens_s=0.15, total_s=0.5)
 
@@ -92,16 +92,16 @@ async def test_a_time_out_inside_the_model_is_not_taken_for_ours() -> None:
 async def test_who_is_cancelled_just_when_time_is_up_is_cancelled_and_not_told_of_a_time_out(
     also_cancelled: bool,
 ) -> None:
-    made: list[Patience] = []
+    made: list[Deadline] = []
     ended: list[bool] = []
 
     async def wait() -> None:
-        made.append(patience := Patience())
-        patience.begin(asyncio.get_running_loop().time())
+        made.append(deadline := Deadline())
+        deadline.begin(asyncio.get_running_loop().time())
         try:
             await asyncio.sleep(9)
         except asyncio.CancelledError:
-            ended.append(patience.has_ended())
+            ended.append(deadline.has_ended())
             if not ended[0]:
                 raise
 

@@ -8,7 +8,7 @@ from chat import metrics, tracing
 from workers.llm.base import LLMError, Spent
 
 
-class Call:
+class Measured:
     """Enter it around the call. A call that is broken off by whoever asked has not failed."""
 
     def __init__(self, name: str) -> None:

@@ -1,0 +1,23 @@
+"""Text and JSON as every database stores it and UTF-8 can carry it."""
+
+from typing import Any
+
+
+def clean_text(text: str) -> str:
+    """Without NUL, which Postgres refuses; half of a surrogate pair becomes U+FFFD."""
+    if "\0" in text:
+        text = text.replace("\0", "")
+    if not text.isascii():
+        text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return text
+
+
+def clean_json(value: Any) -> Any:
+    """Clean every text of a JSON value, names too."""
+    if isinstance(value, str):
+        return clean_text(value)
+    if isinstance(value, dict):
+        return {clean_text(name): clean_json(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [clean_json(inner) for inner in value]
+    return value
