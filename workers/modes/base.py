@@ -1,6 +1,7 @@
 """What a mode gets, and what it may yield. A mode knows no row, no socket and no queue."""
 
 from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -80,6 +81,15 @@ class Work:
     tools: tuple[ToolSpec, ...] = ()
     may_act: Callable[[], bool] = lambda: True  # else the run is near a limit, and is to end with words
     fit: Callable[[tuple[Line, ...]], tuple[Line, ...]] = lambda talk: talk  # shorten a talk that became too long
+
+
+async def whole_text(llm: LLM, prompt: Prompt) -> str:
+    """Return an answer of which nothing is shown before its end. Raises: LLMError."""
+    turn = Turn()
+    async with aclosing(llm.stream(prompt)) as pieces:
+        async for piece in pieces:
+            turn.take(piece)
+    return turn.text
 
 
 class Mode(Protocol):

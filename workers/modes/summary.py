@@ -1,21 +1,14 @@
 """The rolling summary: what was said too long ago to fit the context, in a few lines that keep the facts."""
 
 from collections.abc import Sequence
-from contextlib import aclosing
 
-from workers.llm.base import LLM, SUMMARY_INSTRUCTIONS, Prompt, Said, Text, Void, empty_answer
+from workers.llm.base import LLM, SUMMARY_INSTRUCTIONS, Prompt, Said, empty_answer
+from workers.modes.base import whole_text
 
 
 async def summarise(llm: LLM, previous: str, talk: Sequence[Said]) -> str:
     """Return one summary of the previous summary and of the talk since. Raises: LLMError."""
-    text: list[str] = []
-    async with aclosing(llm.stream(summary_prompt(previous, talk))) as pieces:
-        async for piece in pieces:
-            if isinstance(piece, Text):
-                text.append(piece.text)
-            elif isinstance(piece, Void):
-                text = []
-    summary = "".join(text).strip()
+    summary = (await whole_text(llm, summary_prompt(previous, talk))).strip()
     if not summary:
         raise empty_answer()
     return summary

@@ -1,9 +1,9 @@
 """The name of a talk: a few words, found once it has begun."""
 
 import re
-from contextlib import aclosing
 
-from workers.llm.base import LLM, TITLE_INSTRUCTIONS, Prompt, Said, Text, Void
+from workers.llm.base import LLM, TITLE_INSTRUCTIONS, Prompt, Said
+from workers.modes.base import whole_text
 
 MATERIAL_CHARS = 2000  # of the question, and of the answer
 TITLE_CHARS = 80
@@ -14,14 +14,7 @@ _AROUND = " \t*_#`\"'“”„‘’«»《》「」"
 
 async def find_title(llm: LLM, question: str, answer: str) -> str:
     """Return a name for a talk that began like this; empty where the model gave none. Raises: LLMError."""
-    text: list[str] = []
-    async with aclosing(llm.stream(title_prompt(question, answer))) as pieces:
-        async for piece in pieces:
-            if isinstance(piece, Text):
-                text.append(piece.text)
-            elif isinstance(piece, Void):
-                text = []
-    return as_title("".join(text))
+    return as_title(await whole_text(llm, title_prompt(question, answer)))
 
 
 def title_prompt(question: str, answer: str) -> Prompt:
