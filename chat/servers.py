@@ -19,7 +19,6 @@ from autobahn.exception import Disconnected
 
 from chat import inbound, protocol
 from chat.errors import Unavailable
-from chat.inbound import backlog as _backlog
 
 RESTARTING = 4412
 BACKLOG_MAX = 256 * 1024  # bytes in the process; the kernel holds some megabytes more
@@ -90,7 +89,7 @@ def aware(application: Application) -> Application:
 
 
 def _write_to_daphne(daphnes: Any, texts: Sequence[str]) -> bool:
-    if daphnes.state != daphnes.STATE_OPEN or _backlog(daphnes.transport) > BACKLOG_MAX:
+    if daphnes.state != daphnes.STATE_OPEN or inbound.backlog(daphnes.transport) > BACKLOG_MAX:
         return False
     daphnes.transport.write(_frames(texts))
     return True
@@ -145,7 +144,7 @@ def _drop(connection: Any) -> None:
 
 async def _drained(daphnes: Any) -> None:
     pause_s = 0.0
-    while _backlog(daphnes.transport) > BACKLOG_MAX:
+    while inbound.backlog(daphnes.transport) > BACKLOG_MAX:
         await asyncio.sleep(pause_s)  # at first only a turn of the loop: the kernel may take it all
         pause_s = min(2 * pause_s + 0.001, POLL_S)
 

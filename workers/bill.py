@@ -8,7 +8,7 @@ from typing import Any
 
 from django.conf import settings
 
-from chat.actions.attempts import Spending
+from chat.actions.usage import Spending
 from chat.models import Run
 from chat.protocol import text_or_none
 from workers.llm import prices

@@ -15,7 +15,7 @@ from django.db import DatabaseError
 
 from chat import jobs, stream, tracing
 from chat.actions import attempts, joined
-from chat.actions.attempts import Spending
+from chat.actions.usage import Spending
 from chat.database import reading
 from chat.errors import Fenced
 from chat.models import Run

@@ -12,7 +12,7 @@ from django.db import Error, connection
 
 from chat import metrics, stream
 from chat.actions import attempts, audit, claims, interrupts, logins, tickets, workers
-from chat.actions.attempts import Spending
+from chat.actions.usage import Spending
 from chat.database import let_go
 from chat.models import Run
 from chat.outbox import outbox
@@ -65,11 +65,11 @@ def sweep(runtime: "Runtime") -> None:
     if not runtime.holds_lease:
         return  # whoever slept itself, or could not reach the database, cannot judge who is dead
     for run in attempts.lost_runs():
-        if attempts.put_back(run, "worker_lost", *shown_by(run)):
+        if attempts.put_back(run, "worker_lost", *cost_of_shown(run)):
             metrics.SWEPT.labels("lost").inc()
             log.warning("run %s lost its worker in attempt %s", run.pk, run.attempt)
-    for run in attempts.stuck_runs(STUCK_S, limit_of=lambda run_limit: seconds_of(run_limit) or inf):
-        if attempts.put_back(run, "worker_lost", *shown_by(run), stuck=True):
+    for run in attempts.stuck_runs(STUCK_S, lambda run_limit: seconds_of(run_limit) or inf):
+        if attempts.put_back(run, "worker_lost", *cost_of_shown(run), stuck=True):
             metrics.SWEPT.labels("stuck").inc()
             log.error("run %s hung in attempt %s", run.pk, run.attempt)
     interrupts.expire_interrupts()
@@ -78,7 +78,7 @@ def sweep(runtime: "Runtime") -> None:
         runtime.spawn(runtime.look_at(session_id))
 
 
-def shown_by(run: Run) -> list[Spending]:
+def cost_of_shown(run: Run) -> list[Spending]:
     """What a lost attempt cost as far as anybody can know: what it had shown. What it had read died with it."""
     texts = stream.take(run.session_id, run.pk, run.drafts, hold_ms=0) if run.drafts else {}
     shown = "".join((texts or {}).values()) or run.checkpoint

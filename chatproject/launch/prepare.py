@@ -11,7 +11,7 @@ def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "chatproject.settings")
     django.setup()
     call_command("migrate", interactive=False, verbosity=1)
-    if settings.CHAT_ENV == "local":
+    if settings.LOCAL:
         call_command("ensure_demo")
 
 

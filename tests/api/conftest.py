@@ -15,8 +15,8 @@ from pytest_django import Settings
 from rest_framework_simplejwt.tokens import AccessToken
 
 from chat.actions import attempts, claims, workers
-from chat.actions.attempts import Spending
 from chat.actions.questions import Question
+from chat.actions.usage import Spending
 from chat.api import home
 from chat.api.built import Built
 from chat.database import writing

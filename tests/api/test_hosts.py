@@ -25,7 +25,7 @@ PATHS = [
 
 @pytest.fixture(autouse=True)
 def _production(settings: Settings, db: None) -> None:
-    settings.CHAT_ENV = "production"
+    settings.LOCAL = False
     settings.ALLOWED_HOSTS = [OURS]
     settings.CHAT_METRICS_TOKEN = "of-the-operator"
 

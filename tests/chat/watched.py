@@ -10,7 +10,7 @@ from chatproject.asgi import application as application_of_ours  # isort: skip -
 
 from django.conf import settings
 
-from chat import auth, consumers, guests, limits, servers
+from chat import auth, consumers, guests, inbound, limits, servers
 from chat.api import streams
 from chat.hub import hubs
 
@@ -41,7 +41,7 @@ async def _look() -> None:
     global largest_backlog
     while True:
         for daphnes in [*servers._protocols, *_requests]:
-            largest_backlog = max(largest_backlog, servers._backlog(daphnes.transport))
+            largest_backlog = max(largest_backlog, inbound.backlog(daphnes.transport))
         await asyncio.sleep(0.002)
 
 

@@ -26,7 +26,7 @@ def test_a_changed_password_stays() -> None:
 
 
 def test_production_has_none(settings: Settings) -> None:
-    settings.CHAT_ENV = "production"
+    settings.LOCAL = False
     with pytest.raises(CommandError):
         call_command("ensure_demo")
     assert not User.objects.filter(username="demo").exists()

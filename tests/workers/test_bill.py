@@ -7,8 +7,8 @@ import pytest
 from django.apps import apps
 
 from chat.actions import attempts, interrupts, runs
-from chat.actions.attempts import Spending
 from chat.actions.questions import Question
+from chat.actions.usage import Spending
 from chat.models import Agent, Interrupt, Run
 from chat.protocol.commands import Told
 from tests.chat.actions.test_attempts_fence import ERROR

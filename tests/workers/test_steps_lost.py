@@ -30,7 +30,7 @@ from tests.workers.process import LedLLM, begun, over, shown, tick, until, until
 from workers.ledger import AGAIN, HAPPENED, LEAVE
 from workers.llm.base import Spent
 from workers.runtime import Runtime
-from workers.sweep import shown_by
+from workers.sweep import cost_of_shown
 
 
 class Between:
@@ -206,11 +206,11 @@ async def test_what_a_lost_attempt_had_spent_is_known_up_to_its_last_step(
     await until_asked(llm, 2)
     llm.say("Four")
     await shown(run, "Four", redis)
-    [spent] = await reading(lambda: shown_by(Run.objects.select_related("agent").get(pk=run.pk)))
+    [spent] = await reading(lambda: cost_of_shown(Run.objects.select_related("agent").get(pk=run.pk)))
     assert (spent.input_tokens, spent.output_tokens) == (100, 11)
     await lose(talk, runtime, run)
     row = await until_row(run, status="queued")
-    assert await reading(shown_by, row) == [], "the next attempt has spent nothing yet"
+    assert await reading(cost_of_shown, row) == [], "the next attempt has spent nothing yet"
 
 
 async def test_a_call_that_was_saved_and_not_made_counts_as_called(

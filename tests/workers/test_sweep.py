@@ -15,14 +15,14 @@ from rest_framework_simplejwt.token_blacklist.models import BlacklistedToken, Ou
 
 from chat import stream
 from chat.actions import attempts, logins, runs, sessions, tickets, tokens, workers
-from chat.actions.attempts import Spending
+from chat.actions.usage import Spending
 from chat.models import Agent, Run, Ticket, Usage, Worker
 from chat.outbox import outbox
 from tests.inside import Talk, new_talk, rung, told
 from tests.threads import Threads
 from workers import sweep as sweep_module
 from workers.bill import as_saved
-from workers.sweep import prune, shown_by, sweep, sweep_forever
+from workers.sweep import cost_of_shown, prune, sweep, sweep_forever
 
 
 class Watchful:
@@ -67,7 +67,7 @@ def test_what_a_fallback_had_shown_is_the_fallbacks(talk: Talk, settings: Any) -
     run = talk.start()
     run.state = {"spent": as_saved(run, [Spending("demo", 5, 0), Spending("demo?tokens=9", 5, 1)])}
     run.checkpoint = "twelve bytes"
-    assert [(one.llm, one.output_tokens) for one in shown_by(run)] == [("demo", 0), ("demo?tokens=9", 4)]
+    assert [(one.llm, one.output_tokens) for one in cost_of_shown(run)] == [("demo", 0), ("demo?tokens=9", 4)]
 
 
 def long_ago(run: Run, **columns: float) -> None:

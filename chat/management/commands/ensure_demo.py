@@ -14,7 +14,7 @@ class Command(BaseCommand):
     help = __doc__
 
     def handle(self, *args: Any, **options: Any) -> None:
-        if settings.CHAT_ENV != "local":
+        if not settings.LOCAL:
             raise CommandError("The demo account exists in local mode alone (CHAT_ENV=local).")
         # An account that is there stays as it is: its password may have been changed on purpose.
         if not User.objects.filter(username=DEMO).exists():

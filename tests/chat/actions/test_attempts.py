@@ -7,7 +7,7 @@ import pytest
 
 from chat import stream
 from chat.actions import attempts, claims, runs, sessions, titles
-from chat.actions.attempts import Spending
+from chat.actions.usage import Spending
 from chat.models import Message, Run, Usage
 from tests.inside import WAIT_S, Talk, new_talk, told
 from tests.threads import Threads, stopped_at

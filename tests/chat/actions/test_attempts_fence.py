@@ -9,7 +9,7 @@ from django.db import OperationalError
 
 from chat import stream
 from chat.actions import attempts, runs, sessions, workers
-from chat.actions.attempts import Spending
+from chat.actions.usage import Spending
 from chat.errors import Fenced
 from chat.models import ChatSession, Event, Message, Run, Usage
 from tests.inside import WAIT_S, Talk, rung, told

@@ -11,7 +11,7 @@ from uvicorn.config import Config
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from uvicorn.server import ServerState
 
-from chat import servers
+from chat import inbound, servers
 
 
 class Reactor:
@@ -24,15 +24,15 @@ def test_twisted_still_has_what_the_backlog_is_read_from() -> None:
     transport = FileDescriptor(Reactor())  # type: ignore[arg-type]
     transport.connected = 1
     assert all(hasattr(transport, name) for name in servers.BACKLOG)
-    assert servers._backlog(transport) == 0
+    assert inbound.backlog(transport) == 0
     transport.write(b"x" * 1000)
-    assert servers._backlog(transport) == 1000
+    assert inbound.backlog(transport) == 1000
     transport.writeSomeData = lambda data: 300  # type: ignore[method-assign, assignment]
     transport.doWrite()
-    assert servers._backlog(transport) == 700
+    assert inbound.backlog(transport) == 700
     transport.write(b"x" * 10)
-    assert servers._backlog(transport) == 710
-    assert servers._backlog(None) == 0
+    assert inbound.backlog(transport) == 710
+    assert inbound.backlog(None) == 0
 
 
 async def scope_of(send: Callable[..., Awaitable[None]], **scope: Any) -> tuple[dict[str, Any], Any, Any]:
