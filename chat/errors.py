@@ -116,7 +116,7 @@ class TooManyConnections(ChatError):
     retry_after_s = 10.0
 
 
-class QuotaExceeded(ChatError):
+class QuotaExceeded(ChatError):  # named in docs/protocol.md for clients to know; nothing here raises it yet
     code, status, temporary = "quota_exceeded", 429, True
     default = "The quota is used up."
     retry_after_s = 60.0
