@@ -55,15 +55,12 @@ def test_the_page_is_told_what_it_needs_before_its_first_request(browser: Client
     assert boot_of(browser.get("/")) == {
         "user": {"user_id": str(user.pk), "username": "ada", "name": "ada", "is_staff": False},
         "language": "en",
-        "languages": [{"code": "en", "name": "English"}, {"code": "zh", "name": "中文"}],
         "language_cookie": "chat_language",
         "theme_cookie": "chat_theme",
         "csrf_cookie": "csrftoken",
         "default_agent": "assistant",
-        "default_llm": "demo",
         "llms": ["demo", "openai:big"],
         "max_content": 10_000,
-        "home_url": "/",
         "about_url": "/about/",
         "password_url": "/password/",
         "sign_in_url": "/login/",
@@ -75,7 +72,7 @@ def test_the_page_is_told_what_it_needs_before_its_first_request(browser: Client
 def test_where_one_llm_is_offered_there_is_nothing_to_choose(browser: Client) -> None:
     sign_in(browser)
     told = boot_of(browser.get("/"))
-    assert (told["default_llm"], told["llms"]) == ("demo", [])
+    assert told["llms"] == []
 
 
 def test_staff_are_shown_to_the_admin(browser: Client) -> None:
