@@ -190,23 +190,17 @@ DATABASES = {"default": _database}
 
 CHANNEL_LAYERS = {"default": {"BACKEND": "chat.layers.ChatChannelLayer", "CONFIG": {"hosts": CHAT_REDIS_SHARDS}}}
 
-REST_FRAMEWORK = {
+REST_FRAMEWORK = {  # of which the authenticators alone are used (chat/api/doors.py)
     "DEFAULT_AUTHENTICATION_CLASSES": [
         "chat.auth.BearerAuthentication",
         "rest_framework.authentication.SessionAuthentication",
     ],
-    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
-    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
-    "EXCEPTION_HANDLER": "chat.api.errors.answer",
     "UNAUTHENTICATED_USER": None,
 }
 SIMPLE_JWT = {
     "ACCESS_TOKEN_LIFETIME": timedelta(seconds=env.count("CHAT_ACCESS_TOKEN_S", 900, least=1)),
     "REFRESH_TOKEN_LIFETIME": timedelta(days=14),
     "LEEWAY": 5,  # seconds: the clock of who gave a token out may be ahead of that of who is shown it
-    "ROTATE_REFRESH_TOKENS": True,
-    "BLACKLIST_AFTER_ROTATION": True,
     "ALGORITHM": "HS256",
     "USER_ID_FIELD": "id",
     "USER_ID_CLAIM": "user_id",

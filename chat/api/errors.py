@@ -2,7 +2,6 @@
 
 import logging
 import math
-from typing import Any
 
 from django.core.exceptions import BadRequest, PermissionDenied, RequestDataTooBig, SuspiciousOperation
 from django.db import Error as DatabaseError  # InterfaceError, too, which Django's DatabaseError is not
@@ -10,18 +9,15 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.http.request import UnreadablePostError
 from django.views.decorators.csrf import csrf_exempt
 from rest_framework import exceptions
-from rest_framework.response import Response
 
 from chat import metrics
 from chat.errors import (
     ChatError,
     Internal,
     InvalidInput,
-    MethodNotAllowed,
     NotAllowed,
     NotAuthenticated,
     NotFound,
-    RateLimited,
     TooLarge,
     Unavailable,
 )
@@ -52,29 +48,17 @@ def as_chat_error(problem: Exception) -> ChatError:
 
 
 def _of_rest_framework(problem: exceptions.APIException) -> ChatError:
+    """What its authenticators raise: no view is rest framework's."""
     if isinstance(problem, exceptions.NotAuthenticated):
         return NotAuthenticated()
     if isinstance(problem, exceptions.AuthenticationFailed):
         return NotAuthenticated("The token is not valid, or has run out.")
     if isinstance(problem, exceptions.PermissionDenied):
         return NotAllowed(str(problem.detail))
-    if isinstance(problem, exceptions.NotFound):
-        return NotFound()
-    if isinstance(problem, exceptions.MethodNotAllowed):
-        return MethodNotAllowed()
-    if isinstance(problem, exceptions.Throttled):
-        return RateLimited("Too many requests.", retry_after_s=getattr(problem, "wait", None))
     if problem.status_code >= 500:
         log.error("a request failed", exc_info=problem)
         return Internal()
-    fields = problem.detail if isinstance(problem.detail, dict) else {}
-    return InvalidInput(fields={str(name): _first(told) for name, told in fields.items()} or None)
-
-
-def _first(told: Any) -> str:
-    while isinstance(told, (list, dict)) and told:
-        told = next(iter(told.values())) if isinstance(told, dict) else told[0]
-    return str(told)
+    return InvalidInput()
 
 
 def headers_for(problem: ChatError) -> dict[str, str]:
@@ -91,12 +75,6 @@ def error_response(problem: Exception) -> HttpResponse:
     metrics.ERRORS.labels("http", told.code).inc()
     text = dumps({"error": told.as_data()})
     return HttpResponse(text, content_type="application/json", status=told.status, headers=headers_for(told))
-
-
-def answer(problem: Exception, context: dict[str, Any]) -> Response:
-    """Rest framework's exception handler."""
-    told = as_chat_error(problem)
-    return Response({"error": told.as_data()}, status=told.status, headers=headers_for(told))
 
 
 @csrf_exempt  # or a program would be shown the page against forged requests, and not told what it missed
