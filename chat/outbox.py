@@ -50,7 +50,7 @@ class Outbox:
         self._broken_until[shard] = time.monotonic() + shards.BREAK_S
 
     def recover(self) -> None:
-        """Ask every shard again from now on."""
+        """Ask every shard again from now on: for tests, whose Redis is another one each time."""
         self._broken_until.clear()
 
     def put(self, group: str | None, item: Callable[[Pipeline], None]) -> None:

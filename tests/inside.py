@@ -179,7 +179,7 @@ def agrees(talk: Talk) -> None:
     reader = Reader(str(talk.ada.pk), "owner")
     fold = Fold(str(talk.pk))
     for event in talk.log():
-        fold.feed(event.as_frame().data_for(reader))
+        fold.feed(json.loads(event.as_frame().text_for(reader)))
     rows = Message.objects.shown().filter(session_id=talk.pk).order_by("seq")
     rows_of_runs = {str(run.pk): run.as_data() for run in Run.objects.filter(session_id=talk.pk)}
     shown = {

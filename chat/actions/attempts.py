@@ -240,7 +240,7 @@ def lost_runs() -> list[Run]:
     return list(Run.objects.filter(_lease_is_out(), status=Status.RUNNING).order_by("started_at")[:100])
 
 
-def stuck_runs(over_s: float, limit_of: Callable[[dict[str, Any]], float] = lambda run_limit: 0) -> list[Run]:
+def stuck_runs(over_s: float, limit_of: Callable[[dict[str, Any]], float]) -> list[Run]:
     """Runs in an attempt that is so much older than their agent lets it be, whatever their worker's lease says.
 
     All that have run for longer are looked at, with no more than the look needs: some of them may take as long as they

@@ -75,11 +75,6 @@ class Frame:
             return self._filled("its author", "key", self.key)
         return self.text
 
-    def data_for(self, reader: Reader) -> dict[str, Any]:
-        """The frame as an object, for HTTP."""
-        frame: dict[str, Any] = json.loads(self.text_for(reader))
-        return frame
-
     def _filled(self, variant: str, name: str, value: str) -> str:
         if variant not in self._texts:
             frame = json.loads(self.text)

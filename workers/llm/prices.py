@@ -37,9 +37,6 @@ class Price:
         return cost / _MILLION
 
 
-FREE = Price(Decimal(0), Decimal(0), Decimal(0))
-
-
 def cost_usd(llm: str, spent: Spent, table: str = "", *, env: Mapping[str, str] = os.environ) -> Decimal | None:
     """Give the cost of what a model used, to the millionth of a dollar; `table` is the path of the operator's prices.
 

@@ -84,9 +84,9 @@ def test_no_limit_of_crashes_is_none(talk: Talk, settings: Any) -> None:
 
 def test_a_run_that_hangs_is_taken_from_a_worker_that_lives(talk: Talk) -> None:
     run = talk.start()
-    assert attempts.stuck_runs(60) == []
+    assert attempts.stuck_runs(60, lambda _: 0) == []
     Run.objects.filter(pk=run.pk).update(started_at=timezone.now() - timedelta(seconds=61))
-    [stuck] = attempts.stuck_runs(60)
+    [stuck] = attempts.stuck_runs(60, lambda _: 0)
     back = attempts.put_back(stuck, "worker_lost", stuck=True)
     assert back is not None and (back.status, back.crashes) == ("queued", 1)
 

@@ -68,7 +68,7 @@ def test_a_process_whose_clock_runs_wrong_writes_the_time_of_the_database(
     monkeypatch.undo()
     assert run.started_at is not None and before <= run.started_at <= timezone.now()
     assert all(before <= event.at <= timezone.now() for event in talk.log()[-3:])
-    assert not attempts.stuck_runs(60)
+    assert not attempts.stuck_runs(60, lambda _: 0)
 
 
 # --- rows and events together -----------------------------------------------------------------------------------------

@@ -197,7 +197,7 @@ class Room:
             if watcher.violation:
                 raise watcher.violation
             table = await reading(self.talk.log, watcher.after)
-            assert watcher.log == [event.as_frame().data_for(watcher.reader) for event in table]
+            assert watcher.log == [json.loads(event.as_frame().text_for(watcher.reader)) for event in table]
 
     async def shows(self, pen: Pen, *watchers: Watcher) -> None:
         """Check that watchers are shown all of an unfinished answer."""
