@@ -79,6 +79,7 @@ lock: $(DEV_SET)
 	$(LOCK) $(ARGS) requirements.in -o requirements.txt
 	$(LOCK) $(ARGS) requirements-dev.in -c requirements.txt -o requirements-dev.txt
 	$(LOCK) $(ARGS) frontend/node.in -o frontend/node.txt
+	for peer in benchmarks/peers/*/requirements.in; do $(LOCK) $(ARGS) $$peer -o $${peer%in}txt || exit; done
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

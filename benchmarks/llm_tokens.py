@@ -19,9 +19,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from benchmarks.peers import environment
+
 ROOT = Path(__file__).resolve().parent.parent
-PEER = ROOT / ".venv" / "peers" / "pydantic-ai"
-LOCK = ROOT / "benchmarks" / "peers" / "pydantic-ai.txt"
 
 # Each runner opens the same streams at once, reads every token, and prints its own CPU seconds and its tokens.
 MEASURE = """
@@ -113,7 +113,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     options.add_argument("--rounds", type=int, default=3)
     given = options.parse_args(arguments)
     model = f"tokens-{given.tokens}@{given.tokens_per_s:g}"
-    _install_peer()
+    pydantic_ai = str(environment.python("pydantic-ai"))
     from benchmarks.llm_worker import Worker
     from tests.llm_process import LLMProcess
 
@@ -122,7 +122,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
         runners = {
             "httpx2, nothing around it": (sys.executable, BARE_HTTPX2),
             "aiohttp, nothing around it": (sys.executable, BARE_AIOHTTP),
-            "pydantic-ai alone": (str(PEER / "bin" / "python"), PYDANTIC_AI),
+            "pydantic-ai alone": (pydantic_ai, PYDANTIC_AI),
             "this project's reader": (sys.executable, READER),
         }
         with Worker(Path(folder), server, f"openai:{model}", given.streams) as worker:
@@ -152,18 +152,6 @@ def _run(python: str, code: str, url: str, streams: int, model: str) -> dict[str
     assert done.returncode == 0, done.stderr
     told: dict[str, float] = json.loads(done.stdout)
     return told
-
-
-def _install_peer() -> None:
-    """Make the peer's own environment, once for each lock."""
-    stamp = PEER / "lock"
-    if stamp.exists() and stamp.read_bytes() == LOCK.read_bytes():
-        return
-    subprocess.run([sys.executable, "-m", "venv", "--clear", str(PEER)], check=True)
-    python = str(PEER / "bin" / "python")
-    install = [sys.executable, "-m", "uv", "pip", "install", "--quiet", "--python", python, "--require-hashes"]
-    subprocess.run([*install, "-r", str(LOCK)], check=True)
-    stamp.write_bytes(LOCK.read_bytes())
 
 
 if __name__ == "__main__":

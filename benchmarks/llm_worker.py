@@ -11,13 +11,6 @@ from tests.connection import Connection
 from tests.llm_process import LLMProcess
 from tests.stack import Stack, Workshop
 
-UNLIMITED = {
-    "CHAT_MESSAGES_PER_10S": "0",
-    "CHAT_RUNS_PER_USER": "0",
-    "CHAT_WAITING_PER_SESSION": "0",
-    "CHAT_RUNS_PER_WORKER": "0",
-}
-
 
 class Worker:
     """`with Worker(…) as worker: await worker.measure()`: a server of ours whose LLM is the given one."""
@@ -25,7 +18,7 @@ class Worker:
     def __init__(self, folder: Path, server: LLMProcess, llm: str, streams: int) -> None:
         self.streams = streams
         self._workshop = Workshop()
-        env = UNLIMITED | server.env | {"CHAT_LLM": llm, "CHAT_RUNS_PER_WORKER": str(max(400, streams))}
+        env = server.env | {"CHAT_LLM": llm, "CHAT_RUNS_PER_WORKER": str(max(400, streams))}
         self._stack = Stack(self._workshop, os.environ.get("CHAT_TEST_DATABASE", "sqlite"), env=env)
         self._sessions: list[str] = []
 

@@ -39,6 +39,3 @@ def prepare() -> None:
     environment.python("chainlit")
     environment.python("agno")
     environment.node_modules("socketio")
-
-
-__all__ = ["PEERS", "agno", "chainlit", "prepare"]
