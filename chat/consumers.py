@@ -154,7 +154,7 @@ class ChatConsumer(AsyncConsumer):
                 await self._send_text(protocol.error(None, problem))
                 await self._send({"type": "websocket.close", "code": code})
         except TimeoutError:
-            # A server that makes senders wait never gets it out to a client that reads nothing: it has to drop it.
+            # A server that makes senders wait cannot tell a client that reads nothing: then it has to drop the socket.
             self._until.reschedule(0)
 
     async def _restart(self) -> None:

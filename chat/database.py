@@ -63,7 +63,7 @@ class Pool:
     hurries: ClassVar[bool] = False
 
     def __init__(self, name: str, threads: int, *, only_reads: bool = False, within_s: float = ANSWER_S) -> None:
-        """What `only_reads` is done again where the database cut its connection: nobody needs to know."""
+        """`only_reads`: what failed because the database cut the connection can simply be done again, unnoticed."""
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix=f"database-{name}")
         self._waiting: int = 0
         self._threads: int = threads
@@ -110,10 +110,10 @@ def _tidily(call: Callable[[], T], *, only_reads: bool) -> T:
 
 
 def let_go() -> bool:
-    """Drop this thread's connection after a failure: it may be broken. Whether the database had cut it.
+    """Drop this thread's connection after a failure: it may be broken. Returns whether the database had cut it.
 
-    It was restarted then, say: the others in the pool are as dead, and each would fail somebody. So all are looked at.
-    (The pool's own check on the way out waits longer after each dead one than anybody would for an answer.)
+    If so (it was restarted, say), the others in the pool are dead too, and each would fail somebody: so check them all.
+    (The pool can check each as it hands it out, but waits longer after a dead one than anybody would for an answer.)
     """
     was_cut = connection.vendor == "postgresql" and connection.connection is not None and connection.connection.closed
     connection.close()
@@ -169,7 +169,7 @@ class Here:
             self._waiting -= 1
 
     def _enters_soon(self) -> bool:
-        """Wait in the loop's own time for as long as an action of another process takes: to come back takes longer."""
+        """Block the loop for as long as another process's action takes: to yield and come back would take longer."""
         for _ in range(round(SOON_S / GLANCE_S)):
             if self._connection.try_enter():
                 return True

@@ -233,7 +233,7 @@ class Shard:
         if waiting is not None:
             waiting.set_result(True)
         else:
-            # Nobody waited for it, so it is a new connection's, or it came too late: something may have been missed.
+            # Nobody waits: it confirms a new connection's subscription, or comes late. Something may have been missed.
             self._layer.tell_gap(channel)
 
     # --- the reader ---------------------------------------------------------------------------------------------------

@@ -10,8 +10,8 @@ LOOKS = 10  # for that often: what is there is read in a few turns, and a loop t
 class Patience:
     """Like `asyncio.timeout`: raises TimeoutError. But time in which the event loop stood does not count.
 
-    After that the timer is due in the same turn in which the loop sees what has long arrived: `asyncio.timeout` gives
-    up an answer that is there, and whoever waits takes a server for dead that was quick. This one has it read first.
+    After a stall the timer is due in the same turn in which the loop sees what arrived long ago. `asyncio.timeout`
+    would discard that answer, and a quick server would count as dead. This one lets the answer be read first.
     """
 
     def __init__(self, seconds: float) -> None:

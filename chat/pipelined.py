@@ -23,15 +23,16 @@ from psycopg.pq.abc import PGconn, PGresult
 
 Statement = tuple[str, Sequence[Any]]  # with %s for each value
 Found = tuple[list[tuple[Any, ...]], int]  # rows, and how many were found or changed
-Plan = tuple[str, tuple[int, ...]]  # a statement, and the types of its values: None has another than what may be there
+# SQL and the types of its values. A NULL has a type of its own, so it needs its own plan.
+Plan = tuple[str, tuple[int, ...]]
 Message = Callable[[], None]
 
-PLANS_MAX = 500  # a connection keeps; what comes after them is planned each time
+PLANS_MAX = 500  # kept by a connection; what comes after them is planned each time
 
-# psycopg has thrown them away with its own, or a pooler has in between; or a column is of another type now.
+# psycopg threw them away with its own, or a pooler did; or a column has changed its type.
 PLANS_LOST = (errors.InvalidSqlStatementName, errors.FeatureNotSupported)
 
-# Behind a pooler that gives a server to several processes, no other's plan goes by a name of ours.
+# A pooler may share one Postgres connection among processes: the prefix keeps their plan names apart.
 _PROCESS = token_hex(4).encode()
 _plans: "WeakKeyDictionary[Connection[Any], dict[Plan, bytes]]" = WeakKeyDictionary()
 _numbers = count()
@@ -110,6 +111,6 @@ def _read(values: Values, result: PGresult) -> Found:
 
 @cache
 def _numbered(sql: str) -> bytes:
-    """As Postgres wants its places. Only SQL that is made once a process comes here."""
+    """SQL with Postgres's placeholders. Only SQL that is made once a process comes here."""
     places = count(1)
     return re.sub("%[%s]", lambda found: "%" if found[0] == "%%" else f"${next(places)}", sql).encode()

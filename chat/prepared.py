@@ -161,7 +161,7 @@ def _pipelined(connection: Any, asked: Sequence[Asked[Any]]) -> Any:
 
 @cache
 def _with_question_marks(sql: str) -> str:
-    """As SQLite wants its places. Only SQL that is made once a process comes here."""
+    """SQL with SQLite's placeholders. Only SQL that is made once a process comes here."""
     return str(FORMAT_QMARK_REGEX.sub("?", sql).replace("%%", "%"))
 
 
@@ -214,9 +214,9 @@ def _compiled_update(found: "QuerySet[Any, Any]", names: Sequence[str]) -> tuple
 
 
 def _with_constants(sql: str, places: Sequence[Any]) -> tuple[str, Sequence[Any]]:
-    """Write what never changes into the SQL: no index over some rows only is taken for a value that is yet to come.
+    """Write what never changes into the SQL: a partial index is used only for a constant, never for a parameter.
 
-    Not where rows are changed: they are found by their key, and by no index that was short when Postgres looked.
+    Not where rows are changed: these are to be found by their key, not by an index that was short when it was planned.
     """
     values, left = iter(places), []
 

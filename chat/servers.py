@@ -150,7 +150,7 @@ async def _drained(daphnes: Any) -> None:
 
 
 class Unseen:
-    """The bound where a transport hides its backlog (TLS, another Twisted): what left since the client last spoke."""
+    """For transports that hide their backlog (TLS, another Twisted): bounds what was sent since the client spoke."""
 
     def __init__(self, receive: Receive, send: Send) -> None:
         self._receive = receive
@@ -175,7 +175,7 @@ class Unseen:
 
 
 def on_goodbye(call: Callable[[], None]) -> None:
-    """Have a call made, on this event loop, when the server goes down, or soon where it does; until `off_goodbye`."""
+    """Make this call, on this event loop, when the server goes down (or soon, if it does now); until `off_goodbye`."""
     _goodbyes[call] = loop = asyncio.get_running_loop()
     if is_going_down():
         loop.call_soon(call)

@@ -30,7 +30,7 @@ class Follower(Protocol):
 
 
 class Text(NamedTuple):
-    """A frame. One of a follower comes again after it was dropped, or need not come; others must arrive."""
+    """A frame. A follower's may be dropped: it is sent again, or is not needed. Any other must arrive."""
 
     text: str
     follower: Follower | None = None
@@ -99,7 +99,7 @@ class Writer:
 
     @property
     def is_full(self) -> bool:
-        """Whether the client asks more than it reads: what is relayed stays within the bound by itself."""
+        """Whether the client asks for more than it reads: only answers can pass the bound, what is relayed cannot."""
         return self._size > QUEUED_MAX
 
     @property

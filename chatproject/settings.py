@@ -58,8 +58,8 @@ CHAT_LLM_CONNECT_S = env.number("CHAT_LLM_CONNECT_S", 5)
 CHAT_LLM_FIRST_TOKEN_S = env.number("CHAT_LLM_FIRST_TOKEN_S", 30)
 CHAT_LLM_BETWEEN_TOKENS_S = env.number("CHAT_LLM_BETWEEN_TOKENS_S", 30)
 CHAT_LLM_TOTAL_S = env.number("CHAT_LLM_TOTAL_S", 300)
-CHAT_RUN_S = env.number("CHAT_RUN_S", 600)  # of work on one answer, where its agent sets no limit; so the next one
-CHAT_RUN_STEPS = env.count("CHAT_RUN_STEPS", 10)  # calls of its LLM
+CHAT_RUN_S = env.number("CHAT_RUN_S", 600)  # of work on one answer, unless its agent sets a limit
+CHAT_RUN_STEPS = env.count("CHAT_RUN_STEPS", 10)  # calls of its LLM for one answer, likewise
 
 # --- Django ----------------------------------------------------------------------------------------------------------
 INSTALLED_APPS = [
@@ -200,7 +200,7 @@ REST_FRAMEWORK = {  # of which the authenticators alone are used (chat/api/doors
 SIMPLE_JWT = {
     "ACCESS_TOKEN_LIFETIME": timedelta(seconds=env.count("CHAT_ACCESS_TOKEN_S", 900, least=1)),
     "REFRESH_TOKEN_LIFETIME": timedelta(days=14),
-    "LEEWAY": 5,  # seconds: the clock of who gave a token out may be ahead of that of who is shown it
+    "LEEWAY": 5,  # seconds: the clock of the host that issued a token may be ahead of that of the one that reads it
     "ALGORITHM": "HS256",
     "USER_ID_FIELD": "id",
     "USER_ID_CLAIM": "user_id",

@@ -1,4 +1,4 @@
-"""What an attempt is asked of, and what it costs: one line for each LLM that was called."""
+"""Which LLMs an attempt may ask, and what it costs: one line for each that was called."""
 
 import asyncio
 import logging
@@ -70,8 +70,8 @@ class Bill:
         )
 
     async def lines(self, llm: str) -> list[Spending]:
-        """What each LLM cost; of the named one where none was called."""
-        # The first price of a process that is no operator's loads a list of them.
+        """What each LLM cost; a line for the named one if none was called."""
+        # The first price that is not in the operator's table loads the package's price list, which is slow.
         return self._lines(llm) if prices.are_at_hand(self._spent) else await asyncio.to_thread(self._lines, llm)
 
     def _lines(self, llm: str) -> list[Spending]:

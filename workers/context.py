@@ -164,7 +164,7 @@ def _newest_talk() -> "QuerySet[Message, Talk]":
     before = Q(position__lt=Given("position")) | Q(position=Given("position"), seq__lt=Given("seq"))
     said = Message.objects.filter(kind="text", deleted_at=None, role__in=list(ROLES))
     return (
-        # The first half says nothing that `before` does not, but in a way that finds them in the index.
+        # `before` implies the first condition; written out, it lets the index be used.
         said.filter(position__lte=Given("position"), session_id=Given("session_id"))
         .filter(before, seq__gt=Given("summary_seq"))
         .exclude(pk=Given("message_id"))

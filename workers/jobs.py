@@ -24,7 +24,7 @@ _at_work: set[UUID] = set()
 
 
 async def summarise_session(session_id: str, run_id: str | None = None) -> None:
-    """Fold the oldest talk of a session into its rolling summary, for the run that found that time for it."""
+    """Fold the oldest talk of a session into its rolling summary, for the run that found that it was time."""
     one = UUID(session_id)
     if one in _at_work:
         return
@@ -60,7 +60,7 @@ async def _sum_up(session_id: UUID, run_id: str | None) -> bool:
 
 
 def _answered(session_id: UUID, run_id: str | None) -> Run | None:
-    """The run that a summary was asked for by; an older version did not say which: then the last one."""
+    """The run that asked for a summary; the last one where a process of an older version rang, which named none."""
     runs = Run.objects.select_related("agent", "session__agent").filter(session_id=session_id)
     if run_id is not None:
         return runs.filter(pk=UUID(run_id)).first()

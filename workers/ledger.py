@@ -44,8 +44,8 @@ class Plan:
 def plan(calls: Sequence[ToolCall], asked: Asked, attempt: int, tools: Mapping[str, Tool]) -> Plan:
     """Decide on the calls of a step, in order.
 
-    Reads that follow each other start together, each write alone. What needs a person holds up all after it that does
-    not; where one of them is refused, those are skipped.
+    Reads that follow each other start together, each write alone. A call that needs a person holds up the later ones
+    that need none; if it is refused, those are skipped.
     """
     made = Plan()
     may_start: list[Change] = []

@@ -220,7 +220,7 @@ class Publisher:
                     draft.sent_chars, draft.sent_bytes = chars, size
             else:
                 self._recover(draft, result)
-            if result != UNFENCED:  # else it is on its way until the row has been asked
+            if result != UNFENCED:  # else it stays "on its way" until `_set_fence` has asked the row
                 draft.land()
 
     def _recover(self, draft: Draft, result: Any) -> None:
@@ -251,7 +251,7 @@ class Publisher:
         return task
 
     async def _set_fence(self, draft: Draft) -> None:
-        """Redis was emptied. Only who still holds the claim may go on, and only the row knows."""
+        """Redis was emptied. Only the holder of the claim may go on, and only the row knows who that is."""
         run = draft.run
         assert run.worker_id is not None
         try:

@@ -168,7 +168,7 @@ class Attempt:
         return joined_lines(await surely(joined.read_joined, self.run, self.steps.count))
 
     def _may_act(self) -> bool:
-        """Whether there is a call of the LLM left for what tools would return, and money."""
+        """Whether the limits leave money, and another call of the LLM to read what tools return."""
         limit = self.run.agent.run_limit
         steps = limit.get("steps", settings.CHAT_RUN_STEPS)
         if steps and self.steps.count + 1 >= steps:

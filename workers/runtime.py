@@ -52,7 +52,7 @@ class Held:
     task: asyncio.Task[None] | None = None
     why: str | None = None  # it was cancelled: fenced or drained
     has_begun: bool = False
-    kept_since: Callable[[float], bool] = lambda _: True  # whether the lease was never out since then
+    kept_since: Callable[[float], bool] = lambda _: True  # whether the lease has held without a gap since then
 
     def stop(self, why: str) -> None:
         if self.why is None:
@@ -92,7 +92,7 @@ class Runtime:
         """Tell how this process is, whenever somebody asks for its metrics."""
         metrics.RUNS_HELD.read_by(lambda: len(self.held))
         metrics.LEASE_AGE.read_by(lambda: None if self.worker_id is None else time.monotonic() - self._renewed_at)
-        # What rules watch is there from the start: to Prometheus, a counter that appears at 12 has not risen.
+        # What alerts watch is there from the start: Prometheus sees no rise in a counter that first appears at 12.
         for what in ("lost", "stuck", "waiting"):
             metrics.SWEPT.labels(what)
         for name, result in product(("sweep", "tidying"), ("done", "failed")):
@@ -254,7 +254,7 @@ class Runtime:
     def _compare(self, mine: dict[UUID, int]) -> None:
         """Let go of runs that are no longer ours, and hand back rows that we hold without knowing.
 
-        A row unknown to us, at two looks, comes of a claim whose reply was lost, or of a task that failed to end it.
+        A row that is unknown here at two looks is of a claim whose reply was lost, or of a task that failed to end it.
         """
         for run_id, held in list(self.held.items()):
             if mine.get(run_id) != held.run.attempt and held.task is not None and not held.task.done():

@@ -34,8 +34,8 @@ log = logging.getLogger(__name__)
 
 Status, Effect = ToolCall.Status, ToolCall.Effect
 
-CALLS_MAX = 32  # are made of one step
-CALLS_KEPT = 128  # are written down; of the rest an LLM that has lost count is told nothing
+CALLS_MAX = 32  # made in one step
+CALLS_KEPT = 128  # written down; an LLM that asks for more has lost count, and is told nothing of the rest
 CALL_ID_CHARS = 200
 FINISH_S = 4.0  # for a call that must not be made twice, when the worker has to go
 

@@ -21,7 +21,7 @@ STOOD_STILL = "25P03"  # Postgres ended the connection: one of us two was frozen
 async def surely(call: Callable[..., T], *args: Any, by: Callable[..., Awaitable[Any]] = writing_briefly) -> T:
     """Read, or do a fenced action, again and again while the database is away.
 
-    One whose COMMIT arrived and whose reply did not is refused by its own fence the second time: that is an end, too.
+    If only the reply to its COMMIT was lost, the fence refuses the second try: that is an end, too.
     """
     while True:
         try:

@@ -12,7 +12,7 @@ from chat.actions.retention import Step
 
 
 def put_log_in_place() -> Step:
-    """SQLite's: else the event loops have to do it, which write most of it."""
+    """SQLite's log: else the event loops, which write most of it, would have to."""
     if connection.vendor == "sqlite":
         connection.put_log_in_place()  # type: ignore[attr-defined]  # our own SQLite's
     return Step()
@@ -25,8 +25,8 @@ STEPS = {
     "retention": retention.delete_closed,
     "events": retention.forget_events,
 }
-# The log grows by megabytes a second. And what is not placed yet, no LLM reads: it is found in an index that has rows
-# during an upgrade alone.
+# The log grows by megabytes a second. And no LLM reads what has no position yet; to look for it costs nothing, by an
+# index that has rows only during an upgrade.
 AT_EVERY_LOOK = {"log", "positions"}
 
 

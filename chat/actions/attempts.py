@@ -87,7 +87,7 @@ def fail_run(
     """End a run with an error that people are told of; what was shown of its answer is kept. Raises `Fenced`.
 
     A worker that is out of time waits for nothing: a step of its may have been saved that it has not heard of. So the
-    run is taken as the row has it. Of another answer than the one it was to have by then, nothing was shown.
+    run is taken as the row has it. If the row already promises another message id, none of that message was shown.
     """
     row = held(run)
     with locked_for(run, row) as log:
@@ -146,14 +146,14 @@ def _tell_failure(log: Log, run: Run, following: Following) -> None:
 
 @action
 def record_usage(run: Run, *spent: Spending) -> None:
-    """Store what an attempt cost and read that ended otherwise: allowed after its end, and no event tells it.
+    """Store what an attempt cost and read after something else ended it. This needs no claim, and makes no event.
 
-    Nothing is told because nothing is shown: whoever follows the log sees an ended run no more.
+    None is needed: whoever follows the log no longer looks at an ended run.
     """
     with suppress(Fenced), locked_for(run):  # else the session was deleted
         if rows := bill(run, spent):
             together(insert(*rows, ignore_conflicts=True))
-        # Where it is open again, in another attempt, its next event tells the sum.
+        # If another attempt is open by now, its next event will carry the new totals.
         totals = cost_of(Usage.objects.filter(run_id=run.pk).exclude(attempt=BESIDE))
         Run.objects.filter(pk=run.pk).exclude(status__in=Run.OPEN).update(**totals)
         if run.read is not None:  # whoever cancelled it could not know
@@ -163,7 +163,7 @@ def record_usage(run: Run, *spent: Spending) -> None:
 def keep_checkpoint(run: Run, answer_id: UUID | str | None, text: str) -> None:
     """Save the text so far of an answer, while Redis cannot. Raises `Fenced`.
 
-    One that comes late changes nothing: a step has made a message of that text, and a stop would say it again.
+    A late one changes nothing: by then a step has stored that text as a message, and a stop would store it again.
     """
     assert run.worker_id is not None
     mine = Run.objects.held_by(run.worker_id, run.attempt).filter(pk=run.pk)
@@ -250,5 +250,5 @@ def stuck_runs(over_s: float, limit_of: Callable[[dict[str, Any]], float]) -> li
     long = Run.objects.filter(status=Status.RUNNING, started_at__lt=Now() - timedelta(seconds=over_s))
     aged = long.annotate(age=age).values_list("pk", "age", "agent__run_limit")
     stuck = [run_id for run_id, age, limit in aged if age.total_seconds() > limit_of(limit) + over_s]
-    # Of the same: one that was put back and claimed meanwhile has begun a moment ago.
+    # Filter by age again: a run that was put back and claimed in between is young.
     return list(long.filter(pk__in=stuck[:100]).select_related("agent")) if stuck else []

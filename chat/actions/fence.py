@@ -35,7 +35,7 @@ def locked_for(run: Run, *also: Asked[Any]) -> Iterator[Log]:
 def hold(run: Run, columns: Mapping[str, Any], *also: Asked[Any]) -> None:
     """Write columns of a run, in one round trip with what goes along. Raises `Fenced`, which undoes that as well.
 
-    A statement of its own: folded into another as a subquery, Postgres would judge it by an older snapshot.
+    It is a statement of its own: as a subquery of another, Postgres would judge it by an older snapshot.
     """
     fence = _HELD.change(columns, **_claim(run))
     together(fence, *also)

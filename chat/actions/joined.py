@@ -12,7 +12,7 @@ from chat.failpoints import failpoint
 from chat.models import Message, Run
 from chat.prepared import Given, Prepared
 
-# Of a whole session: an end, or a claim, knows only under the lock which run it is about.
+# Asked for the whole session: only under the lock is it known which run an end or a claim is about.
 UNREAD = Prepared(lambda: Message.objects.unread().filter(session_id=Given("session_id")).order_by("seq"))
 _OF_STEP = Prepared(
     lambda: (
@@ -42,7 +42,7 @@ def tell_read(log: Log, messages: Sequence[Message], step: int) -> None:
 def read_joined(run: Run, step: int) -> list[Message]:
     """What has joined a running run since its last step; it counts as read by this one. Raises `Fenced`.
 
-    Asked for again, since its COMMIT was heard of too late or its worker died, it is the same and what came since.
+    Asked again, because the reply to COMMIT was lost or the worker died, it gives the same, and what came since.
     """
     return _read_joined(run, step) if _OF_STEP.rows(run_id=run.pk, step=step) else []
 
@@ -74,7 +74,7 @@ def carry_on(log: Log, ended: Run, unread: Sequence[Message]) -> Run | None:
         queued_at=log.now,
     )
     for message in messages:
-        # What its sender was answered, so that a repeated send is answered the same.
+        # Keep what its sender was told, so that a repeated send gets the same answer.
         message.data = {"sent_to": str(ended.pk), **message.data}
         message.run_id, message.joined, message.updated_at = run.pk, message is not question, log.now
     _tell(log, messages)

@@ -70,7 +70,7 @@ def locked_by(
 ) -> Iterator[Log]:
     """`locked`, for a member who may do this now. Raises `NotFound`, `NotAllowed`.
 
-    Asked before the lock alone, they could have been taken out while they waited for it, and be told so by then.
+    The lock reads membership again: somebody may have been removed while they waited for it.
     """
     if by_operator:
         with locked(session_id, *also) as log:

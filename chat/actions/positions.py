@@ -9,16 +9,16 @@ AT_ONCE = 1000
 
 
 def place_question(run: Run) -> None:
-    """Put a question, and what joined it, where its run is, before its LLM reads. It comes with the run, locked.
+    """Give a question, and what joined it, the place of its run before its LLM reads. The caller holds the lock.
 
-    A process of an older version writes it without a place, and moves the run alone.
+    During an upgrade, a process from before migration 0013 writes it without a place, and moves the run alone.
     """
     if run.message.run_id == run.pk and run.message.position != run.position:
         Message.objects.filter(run_id=run.pk).update(position=run.position)
 
 
 def place_messages() -> Step:
-    """Place what an older version wrote, which still runs beside this one while a server is upgraded."""
+    """Place what a process from before migration 0013 wrote: during an upgrade it still runs beside this one."""
     found = Message.objects.filter(position=None, run__isnull=False)
     ids = list(found.values_list("pk", flat=True)[:AT_ONCE])
     position = Run.objects.filter(pk=OuterRef("run_id")).values("position")

@@ -67,7 +67,7 @@ def ask(log: Log, run: Run, questions: Sequence[Question]) -> list[Interrupt]:
             answer_schema=one.answer_schema,
             args_hash=args_hash(one.payload["tool"], one.payload["args"]) if one.reason == Reason.APPROVAL else "",
             expires_at=log.now + timedelta(seconds=expires_s) if expires_s else None,
-            # A list of them is in the order in which they were asked, and their ids say nothing about that.
+            # Lists are in the order of asking, which ids do not tell: so no two have the same time.
             created_at=log.now + timedelta(microseconds=index),
         )
         for index, one in enumerate(questions)

@@ -101,5 +101,5 @@ def _each(found: QuerySet[ChatSession], act: Callable[[UUID], bool]) -> Step:
             done += act(session_id)
         except NotFound:
             continue  # another process was faster
-    # What was done is found no more, except of a session with very many events.
+    # `found` no longer has what was done just now, except a session with very many events.
     return Step(done, more=done > 0 and found.exists())

@@ -104,10 +104,10 @@ def _cancel(user: User, seen: Run, partial: dict[str, str], *, by_operator: bool
     return Outcome(run, log.frames)
 
 
-def stop(log: Log, run: Run, partial: dict[str, str] | None) -> "Following":
-    """Cancel an open run, under the lock; None as what was shown: it is not to be kept.
+def stop(log: Log, run: Run, partial: dict[str, str] | None) -> Following:
+    """Cancel an open run, under the lock. `partial=None`: keep nothing of what was shown.
 
-    What follows it has to be rung for, and `tell_stopped`.
+    The caller must then call `following.ring(log)` and `tell_stopped`.
     """
     drafts, worker_id = run.drafts, run.worker_id
     following = Following.after(run)

@@ -51,7 +51,7 @@ def agent_mentioned(user: User, content: str) -> str | None:
     lowered = {name.lower() for name in written}
     agents = Agent.objects.filter(enabled=True).alias(lowered=Lower("name")).filter(lowered__in=lowered)
     names = sorted(agent.name for agent in agents if agent.is_visible_to(user))
-    for one in written:  # of two names that differ only by case, the one that is written so
+    for one in written:  # where names differ only by case, the one spelled exactly so counts
         same = [name for name in names if name.lower() == one.lower()]
         if same:
             return one if one in same else same[0]

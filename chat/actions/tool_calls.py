@@ -38,7 +38,7 @@ def changed(change: Change) -> Asked[ToolCall]:
 def tell(log: Log, calls: list[ToolCall], *, over: bool = False) -> None:
     """Tell of calls that have changed: by the messages that show them, and by an event of their own.
 
-    `over`: nothing more will become of them, also where nobody knows what did.
+    `over`: they are settled, even if nobody knows how they ended.
     """
     now = [_NOW.ask(pk=call.pk) for call in calls]
     messages = [_MESSAGE.ask(pk=call.pk) for call in calls]

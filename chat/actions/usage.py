@@ -11,7 +11,7 @@ from django.db.models.functions import Coalesce
 from chat.actions.events import Log
 from chat.models import Run, Usage
 
-BESIDE = 0  # the attempt under which is accounted for what was done beside a run, and is none of its total
+BESIDE = 0  # attempt number for spending beside a run (title, summary): not part of the run's total
 SMALLEST_USD = Decimal("0.000001")  # what a column holds of it
 
 
@@ -46,7 +46,7 @@ def keep_bill(log: Log, run: Run, spent: Sequence[Spending]) -> None:
 
 
 def keep_beside(run: Run, spent: Sequence[Spending]) -> None:
-    """Account for what was done beside a run, together with what was before. Under the lock of its session."""
+    """Add what was spent beside a run to what is accounted for there already. Under the lock of its session."""
     for row in bill(run, [one for one in spent if one.input_tokens or one.output_tokens]):
         row.attempt = BESIDE
         known = Usage.objects.filter(run_id=run.pk, attempt=BESIDE, llm=row.llm).first()
@@ -59,7 +59,7 @@ def keep_beside(run: Run, spent: Sequence[Spending]) -> None:
 
 
 def cost_with(run: Run, spent: Sequence[Spending]) -> dict[str, Any]:
-    """What a run has cost by now, with what this attempt does: as columns."""
+    """What a run's earlier attempts cost, plus what this one has `spent`: as columns."""
     totals: dict[str, Any] = {"input_tokens": 0, "output_tokens": 0, "cost_usd": Decimal(0)}
     if run.attempt > 1:
         totals = cost_of(Usage.objects.filter(run_id=run.pk).exclude(attempt__in=(run.attempt, BESIDE)))

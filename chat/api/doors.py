@@ -103,7 +103,7 @@ def wanted(handler: Handler) -> tuple[type[Query] | None, type[Headers] | None, 
 
 
 class Unread(BaseParser):
-    """Leaves the body alone: the check against forged requests would look for its token there, after the header."""
+    """Leaves the body unread: the check against forged requests would look for its token there before the header."""
 
     media_type = "*/*"
 
@@ -114,7 +114,7 @@ class Unread(BaseParser):
 def credential_for(request: HttpRequest) -> Credential:
     """Who asks, by any of the credentials that the settings name. In a database thread. Raises `NotAuthenticated`."""
     asked = Request(request, parsers=[Unread()], authenticators=APIView().get_authenticators())
-    user = asked.user  # of a cookie a lazy stand-in, which was looked up just now and passes for a User
+    user = asked.user  # with a cookie: Django's lazy object, loaded by now, which passes for a User
     if not isinstance(user, User):
         raise NotAuthenticated
     return credential_of(request, user, asked.auth)

@@ -124,5 +124,5 @@ metrics.OLDEST_QUEUED.read_by(table.reader("oldest"))
 metrics.INTERRUPTS_OPEN.read_by(table.reader("asked"))
 metrics.OLDEST_INTERRUPT.read_by(table.reader("oldest_asked"))
 metrics.WORKERS.read_by(table.reader("workers"))
-for code in ("4408", "4429"):  # rules watch them: to Prometheus, a counter that appears at 12 has not risen
+for code in ("4408", "4429"):  # alerts watch these: Prometheus sees no rise in one that first appears at 12
     metrics.SOCKETS_CLOSED.labels(code)

@@ -76,7 +76,7 @@ def _beyond(names: list[str], place: list[Any], *, smaller: bool) -> Q:
     found = Q()
     for index, (name, value) in enumerate(zip(names, place, strict=True)):
         found |= Q(**dict(zip(names[:index], place[:index], strict=True)), **{f"{name}__{side}": value})
-    # What the alternatives have in common, said once more: an index can use it.
+    # The alternatives imply this already; written out, it lets an index be used.
     return Q(**{f"{names[0]}__{side}e": place[0]}) & found
 
 

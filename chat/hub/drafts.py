@@ -53,7 +53,7 @@ class RunningRun:
 
 
 class Over(NamedTuple):
-    """Whose deltas must go no further."""
+    """A run or a message whose deltas must go no further."""
 
     run_id: str | None
     message_id: str | None
@@ -100,7 +100,7 @@ class Drafts:
             _remember(self._ended, frame.run_id)
             self._attempts.pop(frame.run_id, None)
         elif frame.type in PAUSES:
-            # What was put back waits for its next attempt; what asks people will have that when it is queued again.
+            # A run that was put back waits for its next attempt; one that asks people gets it when it is queued again.
             self._attempts[frame.run_id] = (frame.attempt or 0) + (frame.type == "run.interrupted")
         if frame.type not in ENDS | PAUSES:
             if frame.message_id and frame.run_id in self._promised:

@@ -71,7 +71,7 @@ class Hubs:
     async def apply(self, session_id: UUID, frames: list[Frame]) -> None:
         """Relay frames of this process's own action to its viewers now, before they arrive by Redis.
 
-        Without any, somebody else was faster: what he has done is read from the table, and relayed before this returns.
+        No frames: somebody else was faster. What they did is read from the table, and relayed before this returns.
         """
         hub = self._hubs.get(session_id)
         if hub is None:
@@ -83,7 +83,7 @@ class Hubs:
             self.release(hub)
 
     async def _check_positions(self) -> None:
-        """A lost last frame is noticed by nothing else, and without Redis this is the whole delivery."""
+        """Read the table now and then: nothing else notices that the last frame was lost, or delivers without Redis."""
         clear_contextvars()
         waited_s = 0.0
         while self._hubs:

@@ -5,7 +5,7 @@ from chat.protocol import Delta, Frame, Reader
 
 
 class Viewer:
-    """What does not matter to a viewer, it leaves as it is here. All of it is called on the hub's event loop."""
+    """Override what matters; the rest does nothing. All of it is called on the hub's event loop."""
 
     def __init__(self, reader: Reader, seq: int) -> None:
         self.reader = reader

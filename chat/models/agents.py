@@ -72,7 +72,7 @@ class Agent(models.Model):
         EVERYONE = "everyone"
         STAFF = "staff"
 
-    # The name is the identity: rows refer to it, people will mention it, and it never changes.
+    # The name is the identity: rows refer to it, people mention it, and it never changes.
     name = models.CharField(
         max_length=64, primary_key=True, validators=[RegexValidator(r"^[A-Za-z][A-Za-z0-9_-]*\Z", "a word")]
     )

@@ -34,14 +34,14 @@ class Message(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     session = models.ForeignKey(ChatSession, on_delete=models.CASCADE, related_name="messages", db_index=False)
     seq = models.BigIntegerField()  # of its message.created: the order of the talk is the order of the log
-    # The one that it started or that said it; of a joined one, the run that it joined: its place in the talk.
+    # The run that it started, that said it or (if `joined`) that it joined: this is its place in the talk.
     run = models.ForeignKey(
         "chat.Run", null=True, blank=True, on_delete=models.SET_NULL, related_name="messages", db_index=False
     )
-    # Its run's, so that the talk is found in its order. Null: it has no run, or an older version wrote it just now.
+    # Its run's, so that the talk is found in order. Null: no run, or written by a process from before migration 0013.
     position = models.BigIntegerField(null=True, blank=True, editable=False)
     joined = models.BooleanField(default=False)
-    read_step = models.PositiveIntegerField(null=True, blank=True)  # of its run, before which a joined one was read
+    read_step = models.PositiveIntegerField(null=True, blank=True)  # if joined: before which step of its run
     parent = models.ForeignKey(
         "self", null=True, blank=True, on_delete=models.SET_NULL, related_name="replies", db_index=False
     )
@@ -82,7 +82,7 @@ class Message(models.Model):
                 condition=models.Q(position=None, run__isnull=False),
                 name="messages_without_position",
             ),
-            # With the seq it is in order: without, SQLite takes the one of all messages.
+            # The seq keeps it in order: without it, SQLite would choose the index of all messages.
             models.Index(
                 fields=("session", "seq"), condition=models.Q(joined=True, read_step=None), name="messages_unread"
             ),

@@ -45,7 +45,7 @@ class Run(models.Model):
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="runs", db_index=False)
     agent = models.ForeignKey(Agent, on_delete=models.PROTECT, related_name="runs")
     llm = models.CharField(max_length=200, blank=True)  # that was asked last; until one is, the chosen one
-    # By the message; empty: the agent's, as it is by then. Null: an older version wrote it, into `llm` alone.
+    # By the message; empty: the agent's, as it is by then. Null: written before migration 0010, into `llm` alone.
     chosen_llm = models.CharField(max_length=200, null=True, blank=True)  # noqa: DJ001 - as said
     retry_of = models.ForeignKey(
         "self", null=True, blank=True, on_delete=models.SET_NULL, related_name="retries", db_index=False
@@ -95,14 +95,14 @@ class Run(models.Model):
         ]
         indexes = [
             models.Index(fields=("session", "position"), name="runs_of_a_session"),
-            # Of a session that is years old, a handful: each answer asks for them four times.
+            # A handful, even in a session that is years old; each answer asks for them four times.
             models.Index(
                 fields=("session", "position"),
                 condition=Q(status__in=("queued", "running", "interrupted")),
                 name="runs_open",
             ),
             models.Index(fields=("user", "queued_at"), condition=Q(status="queued"), name="runs_that_wait"),
-            # What the poll and the sweep look at. Whole: SQLite takes no partial index for a bound parameter.
+            # What the sweep looks at. Not partial: SQLite uses no partial index where its condition is bound later.
             models.Index(fields=("status", "position"), name="runs_by_status"),
             models.Index(fields=("worker",), condition=Q(worker__isnull=False), name="runs_of_a_worker"),
             models.Index(fields=("retry_of",), condition=Q(retry_of__isnull=False), name="runs_again"),

@@ -36,11 +36,11 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     def get_connection_params(self) -> dict[str, Any]:
         params: dict[str, Any] = super().get_connection_params()
-        return params if self.waits else {**params, "timeout": 0}  # to open it is to look at the file, too
+        return params if self.waits else {**params, "timeout": 0}  # opening reads the file, so it may wait, too
 
     @contextmanager
     def at_once(self) -> Iterator[None]:
-        """Wait for nothing inside of this: what is locked raises `OperationalError`. One's turn ends with it."""
+        """Wait for nothing in this block: what is locked raises `OperationalError`. One's turn ends with the block."""
         self.waits = False
         try:
             self.ensure_connection()

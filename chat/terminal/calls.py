@@ -45,7 +45,7 @@ def call_line(call: Row) -> str:
     status = call["status"]
     parts = [f"{SETTLED[status]} {call_text(call)}"]
     error = call.get("error")
-    if status == "failed" and error:  # of a refusal the answer tells, which stands in the talk
+    if status == "failed" and error:  # why one was refused is in the answer, which the talk shows
         parts.append(f"{status}: {error['message']}")
     elif word := WORDS.get(status, status):
         parts.append(word)

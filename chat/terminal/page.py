@@ -83,7 +83,7 @@ class Page:
             lines += [_body(item, line, first=not self._handed_out and n == 0) for n, line in enumerate(said)]
         self._handed_out += whole + newline
         if tail:
-            opening = [*head[0], ("text", "\n")] if head else []  # a name alone would be left standing by a discard
+            opening = [*head[0], ("text", "\n")] if head else []  # drawn over: a discard leaves no name behind
             self.tail = opening + _body(item, tail, first=not self._handed_out)
         if item.done:
             lines += [[("note", f"  · {plain_line(item.remark)}")]] if item.remark else []

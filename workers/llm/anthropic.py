@@ -170,9 +170,9 @@ def request_of(model: str, prompt: Prompt, max_tokens: int) -> dict[str, Any]:
 
 
 def _spoken_of(prompt: Prompt) -> tuple[ToolSpec, ...]:
-    """Tools of which only the talk still knows: this wire refuses calls in a talk where nothing is offered.
+    """Tools that only the talk still mentions: this wire refuses a talk with calls in it where no tool is offered.
 
-    So it is where an agent's tools or mode were changed while one of its runs waited for people.
+    That happens when an agent's tools or mode are changed while one of its runs waits for people.
     """
     names = {call.tool: None for line in prompt.talk if isinstance(line, Called) for call in line.calls}
     return tuple(ToolSpec(name, "Can no longer be called.", {"type": "object"}) for name in names)
@@ -212,7 +212,7 @@ def _messages(prompt: Prompt) -> list[dict[str, Any]]:
 
 
 def _args(call: ToolCall) -> dict[str, Any]:
-    """Read the arguments, which this wire takes as an object; what is none was refused, as its result tells."""
+    """Read the arguments, which this wire takes as an object; anything else was refused, as its result tells."""
     try:
         args = json.loads(call.args_json)
     except (ValueError, RecursionError):

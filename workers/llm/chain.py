@@ -3,7 +3,7 @@
 What fails for the moment is tried once more, then the next one has its turn, and at the end there may be a text for
 emergencies.
 
-What a try had yielded before it broke is void, and said to be: a text is of one try, whole, or it is of none.
+What a try yielded before it broke is declared void: a text comes whole from one try, or not at all.
 """
 
 import asyncio

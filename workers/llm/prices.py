@@ -19,7 +19,7 @@ from workers.llm.base import Spent
 
 _MILLION = 1_000_000
 _COLUMNS = {"input", "cached", "output"}
-# Whose public prices a name means, and what says that it is another server's.
+# Providers with public prices, each with the setting by which its names mean another server's models.
 _PROVIDERS = {"openai": "OPENAI_BASE_URL", "anthropic": "ANTHROPIC_BASE_URL"}
 
 

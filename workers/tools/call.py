@@ -128,7 +128,7 @@ async def _within(tool: Tool, task: "asyncio.Future[Any]") -> Any:
 
 
 async def _read(tool: Tool, given: Any) -> Output:
-    """Check what a tool gave: beside the loop, on which it would hold up everybody, unless it is little to look at."""
+    """Check what a tool gave: off the loop, which it would hold up for everybody, unless there is little to check."""
     if given is None or isinstance(given, int | float) or (isinstance(given, str) and len(given) <= SHORT_CHARS):
         return tool.read_result(given)
     return await asyncio.to_thread(tool.read_result, given)
