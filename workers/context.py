@@ -1,7 +1,8 @@
 """From a session to what the LLM reads: instructions, a summary of what is old, and the newest talk that fits."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -13,6 +14,7 @@ from django.utils import timezone
 
 from chat.models import Agent, ChatSession, Message, Run
 from chat.prepared import Asked, Given, Prepared, together
+from workers.deeds import BROKEN_OFF, Deed, deeds_in, deeds_shown_by
 from workers.llm.base import SUMMARY_HEADING, Called, Prompt, Returned, Said, estimate_tokens
 from workers.llm.base import Line as TalkLine
 
@@ -39,6 +41,9 @@ class Context:
     is_crowded: bool  # the unsummarised talk nears the budget: time for a summary
     read: dict[str, Any]  # what the prompt was made of, by reference: for whoever asks later
     joined: dict[int, tuple[Said, ...]]  # what people sent while it was answered, by the step that read it; not step 0
+    doubted: frozenset[
+        str
+    ]  # by their hashes: calls of earlier runs for its question, of which nobody knows what became
     time: tuple[datetime, datetime]  # that it was read in, for who traces it
 
 
@@ -46,6 +51,11 @@ class Line(NamedTuple):
     said: Said
     seq: int
     tokens: int
+    position: int | None = None  # of its run
+
+    @property
+    def lines(self) -> tuple[TalkLine, ...]:
+        return (self.said,)
 
 
 def tokens_for(agent: Agent) -> int:
@@ -63,37 +73,47 @@ def build_context(run: Run, *, brief: bool = False) -> Context:
     tokens, may_sum_up = tokens_for(run.agent), run.agent.context.get("summary", True)
     # The session came with the claim: of what both say of a summary, neither is newer than the other.
     summary, summary_seq = (run.session.summary, run.session.summary_seq) if may_sum_up else ("", 0)
-    joined, newest = _JOINED.ask(run_id=run.pk), _page(run, summary_seq, run.position, run.message.seq)
-    together(joined, newest)
+    ask = run.message  # it came with the claim, and nobody changes what is being answered
+    joined, newest = _JOINED.ask(run_id=run.pk), _page(run, summary_seq, run.position, ask.seq)
+    # A question that is asked again may be older than the summary, and so may be what was done for it.
+    since = min(summary_seq, ask.seq)
+    broken_off = (
+        BROKEN_OFF.ask(session_id=run.session_id, after=since, before=run.position) if run.agent.tools else None
+    )
+    together(joined, newest, *([broken_off] if broken_off else []))
+    deeds = deeds_in(broken_off.rows) if broken_off else []
     instructions = run.agent.instructions
     if summary:
         summary = start_of(summary, int(tokens * SUMMARY))
         instructions = f"{instructions}\n\n{SUMMARY_HEADING}\n{summary}\n".lstrip()
-    ask = run.message  # it came with the claim, and nobody changes what is being answered
     by_step: dict[int, list[Line]] = {0: [_line(ask.role, ask.content, ask.data, ask.seq)]}
     for step, *said in joined.rows:
         by_step.setdefault(step or 0, []).append(_line(Message.Role.USER, *said))
     asked = by_step.pop(0)
-    spent = question_tokens = sum(line.tokens for lines in (asked, *by_step.values()) for line in lines)
+    again = [deed for deed in reversed(deeds) if deed.message_id == ask.pk]  # is read as this run's own
+    spent = question_tokens = sum(line.tokens for lines in (asked, again, *by_step.values()) for line in lines)
     room = tokens - estimate_tokens(instructions) - question_tokens
-    kept: list[Line] = []
-    for line in talk_before(run, summary_seq, newest, brief=brief):  # read only as far as it fits
+    kept: list[Line | Deed] = []
+    said = talk_before(run, summary_seq, newest, brief=brief)
+    earlier = [deed for deed in deeds if deed.message_id != ask.pk]
+    for line in _with_deeds(said, earlier) if earlier else said:  # read only as far as it fits
         spent += line.tokens
         if spent - question_tokens > room:
             break
         kept.append(line)
-    lines = (*reversed(kept), *asked)
+    lines = (*reversed(kept), *asked, *again)
     return Context(
-        Prompt(instructions, tuple(line.said for line in lines)),
+        Prompt(instructions, tuple(one for line in lines for one in line.lines)),
         is_crowded=may_sum_up and spent > tokens * CROWDED,
         read={
             "attempt": run.attempt,
             "instructions_chars": len(run.agent.instructions),
             "summary_seq": summary_seq if summary else 0,
-            "seqs": [line.seq for line in lines],
+            "seqs": [line.seq for line in lines if isinstance(line, Line)],
             "tokens": estimate_tokens(instructions) + sum(line.tokens for line in lines),
         },
         joined={step: tuple(line.said for line in lines) for step, lines in by_step.items()},
+        doubted=frozenset(deed.hash for deed in again if deed.is_unknown),
         time=(began, timezone.now()),
     )
 
@@ -119,10 +139,10 @@ def talk_before(run: Run, summary_seq: int, newest: "Asked[Talk]", *, brief: boo
     """
     page, left = newest.rows, LINES_MAX
     while True:
-        for role, content, written, at_seq, _ in page[:left]:
+        for role, content, written, at_seq, place in page[:left]:
             data = {} if written == NO_DATA else json.loads(written)
             if Message.is_talk(data):
-                yield _line(role, content, data, at_seq)
+                yield _line(role, content, data, at_seq, place)
         left -= len(page)
         if len(page) < PAGE or left <= 0:
             return
@@ -132,6 +152,16 @@ def talk_before(run: Run, summary_seq: int, newest: "Asked[Talk]", *, brief: boo
         older = _page(run, summary_seq, position, seq)
         together(older)
         page = older.rows
+
+
+def _with_deeds(talk: Iterator[Line], deeds: Sequence[Deed]) -> Iterator[Line | Deed]:
+    """What runs that were broken off have done, in their places among what was said. Both come newest first."""
+    left = deque(deeds)
+    for line in talk:
+        while left and left[0].position >= (line.position or 0):
+            yield left.popleft()
+        yield line
+    yield from left
 
 
 LEFT_OUT = "(This is left out by now: call the tool again if you need it.)"
@@ -212,10 +242,14 @@ def to_summarise(session: ChatSession, tokens: int | None = None) -> Past:
     said: list[Said] = []
     up_to = session.summary_seq
     at_once = left = int(tokens_for(session.agent) * (1 - SUMMARY))
-    for message, line in old:
+    deeds = deeds_shown_by(message for message, _ in old)
+    for message, own in old:
         if message.pk in unanswered:
             break  # what still waits for its answer is not yet past
-        if message.role in ROLES and message.kind == "text" and message.is_part_of_the_talk and not message.deleted_at:
+        is_talk = message.role in ROLES and message.kind == "text" and message.is_part_of_the_talk
+        deed = deeds.get(message.pk)
+        line = own if deed is None else _line(Message.Role.ASSISTANT, deed.in_words, {}, message.seq)
+        if deed or (is_talk and not message.deleted_at):
             left -= line.tokens
             if said and left < 0:
                 return Past(said, up_to, has_more=True)
@@ -224,8 +258,8 @@ def to_summarise(session: ChatSession, tokens: int | None = None) -> Past:
     return Past(said, up_to, has_more=False)
 
 
-def _line(role: str, content: str, data: dict[str, Any], seq: int) -> Line:
+def _line(role: str, content: str, data: dict[str, Any], seq: int, position: int | None = None) -> Line:
     if context := data.get("context"):
         content += "\n\n" + "\n".join(f"{name}: {value}" for name, value in context.items())
     said = Said("assistant" if role == Message.Role.ASSISTANT else "user", content)
-    return Line(said, seq, estimate_tokens(content) + LINE_TOKENS)
+    return Line(said, seq, estimate_tokens(content) + LINE_TOKENS, position)

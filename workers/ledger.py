@@ -95,6 +95,7 @@ def _next(
 
 
 LOST = {"code": "unknown", "message": "The tool was called, and its worker was lost before it returned."}
+DOUBTED = {"code": "unknown", "message": "An answer that was broken off called this, and did not see it return."}
 
 
 def _start(call: ToolCall, attempt: int, tools: Mapping[str, Tool], args: dict[str, Any] | None = None) -> Change:

@@ -98,7 +98,7 @@ class Attempt:
         self.run.read = context.read
         agent = self.run.agent
         tools: dict[str, Tool] = await asyncio.to_thread(tools_named, agent.tools) if agent.tools else {}
-        self.steps = Steps(self.held, tools)
+        self.steps = Steps(self.held, tools, context.doubted)
         lines = await self.steps.resume(context.joined)
         if self.steps.count:
             if await self._waits_for_people():

@@ -5,7 +5,7 @@ import json
 import logging
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -13,7 +13,7 @@ from uuid import UUID, uuid4
 
 from chat import metrics, tracing
 from chat.actions import steps
-from chat.actions.questions import Question
+from chat.actions.questions import Question, args_hash
 from chat.actions.tool_calls import Change
 from chat.actions.usage import Spending
 from chat.database import reading
@@ -21,7 +21,7 @@ from chat.errors import Fenced
 from chat.failpoints import afailpoint
 from chat.models import Interrupt, Run, ToolCall, User
 from workers.bill import as_saved
-from workers.ledger import plan
+from workers.ledger import DOUBTED, plan
 from workers.llm.base import Called, Line, Returned
 from workers.llm.base import ToolCall as Wanted
 from workers.runtime import DRAINED, Held
@@ -43,10 +43,11 @@ FINISH_S = 4.0  # for a call that must not be made twice, when the worker has to
 class Steps:
     """The steps of one run, as far as this attempt knows them."""
 
-    def __init__(self, held: Held, tools: Mapping[str, Tool]) -> None:
+    def __init__(self, held: Held, tools: Mapping[str, Tool], doubted: Collection[str] = ()) -> None:
         self.held = held
         self.run: Run = held.run
         self.tools = tools
+        self._doubted = doubted  # by their hashes: earlier runs made these calls for the same question, or did not
         self.calls: list[ToolCall] = []  # of the last step
         self._asked: dict[UUID, Interrupt] = {}
         self._user: User | None = None
@@ -163,7 +164,9 @@ class Steps:
             entry.args = tool.read_args(asked.args_json)
         except BadArgs as problem:
             return _failed(entry, "bad_args", str(problem))
-        if tool.needs_approval or tool.asks:
+        if self._doubted and args_hash(entry.tool, entry.args) in self._doubted:
+            entry.status, entry.error = Status.UNKNOWN, DOUBTED  # as if this run had lost it: a person is asked
+        elif tool.needs_approval or tool.asks:
             entry.status = Status.WAITING
         return entry
 
