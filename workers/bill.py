@@ -59,15 +59,11 @@ class Bill:
     """Adds up the calls of one attempt."""
 
     def __init__(self) -> None:
-        self._spent: dict[str, Spent] = {}  # the one that was called last is last
+        self._spent: dict[str, list[Spent]] = {}  # by call; the one that was called last is last
+        self._costs: dict[tuple[str, Spent], Decimal | None] = {}  # each step asks again for all of them
 
     def add(self, call: Call) -> None:
-        before = self._spent.pop(call.llm, Spent(0, 0))
-        self._spent[call.llm] = Spent(
-            before.input_tokens + call.spent.input_tokens,
-            before.output_tokens + call.spent.output_tokens,
-            before.cached_tokens + call.spent.cached_tokens,
-        )
+        self._spent[call.llm] = [*self._spent.pop(call.llm, ()), call.spent]
 
     async def lines(self, llm: str) -> list[Spending]:
         """What each LLM cost; a line for the named one if none was called."""
@@ -76,6 +72,19 @@ class Bill:
 
     def _lines(self, llm: str) -> list[Spending]:
         return [
-            Spending(llm, spent.input_tokens, spent.output_tokens, price(llm, spent))
-            for llm, spent in (self._spent or {llm: Spent(0, 0)}).items()
+            Spending(
+                llm,
+                sum(one.input_tokens for one in calls),
+                sum(one.output_tokens for one in calls),
+                self._cost(llm, calls),
+            )
+            for llm, calls in (self._spent or {llm: [Spent(0, 0)]}).items()
         ]
+
+    def _cost(self, llm: str, calls: Sequence[Spent]) -> Decimal | None:
+        """Call by call: some prices rise with the length of one prompt, and that of many is nobody's. None: unknown."""
+        for one in calls:
+            if (llm, one) not in self._costs:
+                self._costs[llm, one] = price(llm, one)
+        costs = [self._costs[llm, one] for one in calls]
+        return None if None in costs else sum(filter(None, costs), Decimal(0))

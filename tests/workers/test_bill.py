@@ -1,5 +1,6 @@
-"""A run begins with the LLM that its message chose, or its agent's, whatever an attempt before it fell back to."""
+"""What a run costs, and whom it asks first: the LLM that was chosen, whatever an attempt before it fell back to."""
 
+from decimal import Decimal
 from importlib import import_module
 from typing import Any
 
@@ -13,7 +14,9 @@ from chat.models import Agent, Interrupt, Run
 from chat.protocol.commands import Told
 from tests.chat.actions.test_attempts_fence import ERROR
 from tests.inside import Talk
-from workers.bill import llms_of
+from workers.bill import Bill, llms_of, price
+from workers.llm.base import Spent
+from workers.llm.chain import Call
 
 CHOICES = [None, "chosen"]
 QUESTION = Question(reason="question", prompt="Which?")
@@ -68,6 +71,30 @@ def test_a_message_for_the_llm_that_a_run_was_to_be_answered_by_joins_it(talk: T
     attempts.interrupt_run(talk.start(llm="chosen"), [QUESTION], *FELL_BACK)
     assert talk.post(llm="chosen", on_busy="join").joined
     assert not talk.post(llm="main", on_busy="join").joined
+
+
+# --- what it costs ----------------------------------------------------------------------------------------------------
+
+
+async def test_each_call_has_its_own_price_and_the_bill_is_their_sum(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A prompt of more than 200,000 tokens costs more a token; five short ones are no long one."""
+    monkeypatch.delenv("ANTHROPIC_BASE_URL", raising=False)
+    llm, short, long = "anthropic:claude-sonnet-4-5", Spent(50_000, 1000), Spent(250_000, 5000)
+    bill = Bill()
+    for _ in range(5):
+        bill.add(Call(llm, short))
+    [line] = await bill.lines(llm)
+    each, at_once = price(llm, short), price(llm, long)
+    assert each is not None and at_once is not None and line.cost_usd == 5 * each < at_once
+    assert (line.input_tokens, line.output_tokens) == (250_000, 5000)
+
+
+async def test_where_the_price_of_one_call_is_not_known_that_of_all_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workers.bill.price", lambda llm, spent: None if spent.input_tokens > 9 else Decimal(1))
+    bill = Bill()
+    for llm, tokens in [("a", 1), ("a", 10), ("b", 1), ("b", 1)]:
+        bill.add(Call(llm, Spent(tokens, 0)))
+    assert [(one.llm, one.cost_usd) for one in await bill.lines("a")] == [("a", None), ("b", Decimal(2))]
 
 
 # --- of the version before --------------------------------------------------------------------------------------------
