@@ -159,7 +159,7 @@ class Attempt:
         """Do what can be done of the last step. Whether people are asked now, and the run is out of our hands."""
         questions = await self.steps.finish()
         if questions:
-            interrupt = partial(attempts.interrupt_run, fallback_status=self.fallback_status)
+            interrupt = partial(attempts.interrupt_run, seconds=self.seconds, fallback_status=self.fallback_status)
             await surely(interrupt, self.run, questions, *await self.spent())
         return bool(questions)
 
@@ -269,6 +269,7 @@ async def _fail(attempt: Attempt, error: dict[str, Any]) -> None:
 
 async def _stopped(attempt: Attempt) -> None:
     if attempt.held.why == DRAINED:
-        await surely(attempts.put_back, attempt.run, DRAINED, *await attempt.spent())
+        put_back = partial(attempts.put_back, seconds=attempt.seconds)
+        await surely(put_back, attempt.run, DRAINED, *await attempt.spent())
     else:
         await surely(attempts.record_usage, attempt.run, *await attempt.spent())

@@ -112,9 +112,16 @@ def fail_run(
 
 @tracing.spanned("interrupt_run")
 @action
-def interrupt_run(run: Run, questions: Sequence[Question], *spent: Spending, fallback_status: str | None = None) -> Run:
+def interrupt_run(
+    run: Run,
+    questions: Sequence[Question],
+    *spent: Spending,
+    seconds: float | None = None,
+    fallback_status: str | None = None,
+) -> Run:
     """Ask people, and let go of the run until they have answered: nothing waits in memory. Raises `Fenced`.
 
+    `seconds` is for how long it was worked on so far: the next attempt has what is left of its limit.
     It keeps its place in the session, so nothing behind it starts; its user's slot is free. Nothing may be promised to
     people that is not written yet: what was shown of an unwritten message is dropped.
     """
@@ -128,12 +135,17 @@ def interrupt_run(run: Run, questions: Sequence[Question], *spent: Spending, fal
             interrupted_at=log.now,
             fallback_status=fallback_status,
             answer_id=None,
+            state=_with_seconds(run, seconds),
         )
         ask(log, waiting, questions)
         following.ring(log)
         log.append_event("run.interrupted", waiting.as_data(), run_id=run.pk)
     failpoint("interrupt.committed")
     return waiting
+
+
+def _with_seconds(run: Run, seconds: float | None) -> dict[str, Any]:
+    return run.state if seconds is None else {**run.state, "seconds": round(seconds, 3)}
 
 
 def _tell_failure(log: Log, run: Run, following: Following) -> None:
@@ -171,22 +183,22 @@ def keep_checkpoint(run: Run, answer_id: UUID | str | None, text: str) -> None:
         raise Fenced
 
 
-def put_back(run: Run, reason: str, *spent: Spending, stuck: bool = False) -> Run | None:
+def put_back(run: Run, reason: str, *spent: Spending, stuck: bool = False, seconds: float | None = None) -> Run | None:
     """Queue a running run again: `drained` by its own worker, or `worker_lost`, where the lease ran out.
 
-    `spent` is what the attempt cost, as far as that is known.
+    `spent` is what the attempt cost, and `seconds` for how long the run was worked on, as far as that is known.
 
     A run that is `stuck` is taken from a worker whose lease holds, and counts as lost. None where it is no longer this
     attempt's: somebody was faster.
     """
     try:
-        return _put_back(run, reason, spent, stuck)
+        return _put_back(run, reason, spent, stuck, seconds)
     except Fenced:
         return None
 
 
 @action
-def _put_back(seen: Run, reason: str, spent: Sequence[Spending], stuck: bool) -> Run:
+def _put_back(seen: Run, reason: str, spent: Sequence[Spending], stuck: bool, seconds: float | None) -> Run:
     lost = reason == "worker_lost"
     with locked_for(seen) as log:
         claim = Run.objects.filter(pk=seen.pk, status=Status.RUNNING, attempt=seen.attempt)
@@ -203,6 +215,7 @@ def _put_back(seen: Run, reason: str, spent: Sequence[Spending], stuck: bool) ->
         else:
             # The next attempt begins here, so nothing of this one passes the fence from now on.
             changes |= {"status": Status.QUEUED, "attempt": run.attempt + 1, "answer_id": None}
+            changes["state"] = _with_seconds(run, seconds)
         if claim.update(**changes, **cost_with(seen, spent)) != 1:
             raise Fenced
         keep_bill(log, seen, spent)

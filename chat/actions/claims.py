@@ -81,7 +81,7 @@ def _claim(worker_id: UUID, session_id: UUID) -> Run | None:
             setattr(run, name, value)
         run.session = log.session
         positions.place_question(run)
-        if not run.state and (early := [message for message in unread.rows if message.run_id == run.pk]):
+        if not run.state.get("steps") and (early := [message for message in unread.rows if message.run_id == run.pk]):
             joined.tell_read(log, early, step=0)  # with its question
         log.append_event("run.started", run.as_data(), run_id=run.pk)
         on_commit(lambda: stream.raise_fence(run.session_id, run.pk, run.attempt))

@@ -216,11 +216,11 @@ async def test_a_drain_waits_for_the_database_with_a_run_that_it_hands_back(
 ) -> None:
     put_back, tried = attempts.put_back, []
 
-    def away_at_first(run: Run, reason: str, *spent: attempts.Spending) -> Any:
+    def away_at_first(run: Run, reason: str, *spent: attempts.Spending, **how: Any) -> Any:
         tried.append(1)
         if len(tried) < 3:
             raise LOST
-        return put_back(run, reason, *spent)
+        return put_back(run, reason, *spent, **how)
 
     away_at_first.__name__ = "put_back"
     monkeypatch.setattr(attempts, "put_back", away_at_first)

@@ -16,7 +16,7 @@ from tests.workers.acting import AGENT, Deeds, answer, calling, questions, resum
 from tests.workers.process import UNAVAILABLE, LedLLM, over, until_asked, until_row
 from workers import runner
 from workers.llm.base import Spent
-from workers.runtime import Runtime
+from workers.runtime import DRAINED, Runtime
 
 
 async def limit(**limits: Any) -> None:
@@ -98,6 +98,51 @@ async def test_seconds_are_added_up_over_attempts(
     llm.end()
     await over(runtime)
     await answer(talk, run, yes())
+    await resumed(talk, runtime)
+    await over(runtime)
+    row = await until_row(run, status="failed", attempt=2)
+    assert row.error and row.error["code"] == "run_too_long"
+
+
+async def test_seconds_are_counted_up_to_a_question_and_not_while_people_think(
+    talk: Talk, runtime: Runtime, llm: LedLLM, deeds: Deeds, redis: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await limit(seconds=3600)
+    now = [time.monotonic()]
+    monkeypatch.setattr(runner, "time", SimpleNamespace(monotonic=lambda: now[0]))
+
+    def takes_long() -> str:
+        now[0] += 2000
+        return "seen"
+
+    deeds.add("look", "pure", does=takes_long)
+    run = await start(talk, runtime)
+    for index in range(2):
+        llm.call("look", f"a{index}")
+        llm.call("send", f"b{index}")
+        llm.end()
+        await over(runtime)
+        row = await until_row(run, status="interrupted")
+        assert 2000 * (index + 1) <= row.state["seconds"] < 2000 * (index + 1) + 60
+        now[0] += 10_000
+        await answer(talk, run, yes())
+        await resumed(talk, runtime)
+    await over(runtime)
+    row = await until_row(run, status="failed", attempt=3)
+    assert row.error and row.error["code"] == "run_too_long"
+
+
+async def test_a_restart_of_its_worker_gives_a_run_no_more_time(
+    talk: Talk, runtime: Runtime, llm: LedLLM, deeds: Deeds, redis: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await limit(seconds=3600)
+    run = await start(talk, runtime)
+    later = time.monotonic() + 3601
+    monkeypatch.setattr(runner, "time", SimpleNamespace(monotonic=lambda: later))
+    [held] = runtime.held.values()
+    held.stop(DRAINED)
+    await over(runtime)
+    await until_row(run, status="queued")
     await resumed(talk, runtime)
     await over(runtime)
     row = await until_row(run, status="failed", attempt=2)

@@ -53,13 +53,22 @@ def test_what_was_read_before_a_crash_is_read_again_in_its_place(talk: Talk) -> 
     joined.read_joined(run, 1)
     attempts.put_back(run, "drained")
     talk.post("With Ben", on_busy="join")
-    Run.objects.filter(pk=run.pk).update(state={"a": "step is done"})
+    Run.objects.filter(pk=run.pk).update(state={"steps": ["one that is done"]})
     run = talk.claim()
     context = build_context(run)
     assert [line.text for line in context.prompt.talk if hasattr(line, "text")] == ["Plan it", "By train"]
     assert {step: [line.text for line in lines] for step, lines in context.joined.items()} == {1: ["On Monday"]}
     assert [message.content for message in joined.read_joined(run, 2)] == ["With Ben"]
     finish(run)
+
+
+def test_what_joined_before_a_restart_without_a_step_is_read_with_the_question(talk: Talk) -> None:
+    run = talk.start("Plan it")
+    talk.post("By train", on_busy="join")
+    attempts.put_back(run, "drained", seconds=1.5)
+    again = talk.claim()
+    assert again.state == {"seconds": 1.5} and told_to(again) == ["u: Plan it", "u: By train"]
+    finish(again)
 
 
 def test_only_whoever_holds_the_run_reads_what_joined(talk: Talk) -> None:
