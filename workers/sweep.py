@@ -8,7 +8,7 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from django.conf import settings
-from django.db import Error, connection
+from django.db import Error, InterfaceError, OperationalError, connection
 
 from chat import metrics, stream
 from chat.actions import attempts, audit, claims, interrupts, logins, tickets, workers
@@ -65,17 +65,28 @@ def sweep(runtime: "Runtime") -> None:
     if not runtime.holds_lease:
         return  # whoever slept itself, or could not reach the database, cannot judge who is dead
     for run in attempts.lost_runs():
-        if attempts.put_back(run, "worker_lost", *cost_of_shown(run)):
+        if _put_back(run):
             metrics.SWEPT.labels("lost").inc()
             log.warning("run %s lost its worker in attempt %s", run.pk, run.attempt)
     for run in attempts.stuck_runs(STUCK_S, lambda run_limit: seconds_of(run_limit) or inf):
-        if attempts.put_back(run, "worker_lost", *cost_of_shown(run), stuck=True):
+        if _put_back(run, stuck=True):
             metrics.SWEPT.labels("stuck").inc()
             log.error("run %s hung in attempt %s", run.pk, run.attempt)
     interrupts.expire_interrupts()
     for session_id in claims.claimable_sessions(0 if outbox.is_broken else OVERDUE_S):
         metrics.SWEPT.labels("waiting").inc()
         runtime.spawn(runtime.look_at(session_id))
+
+
+def _put_back(run: Run, *, stuck: bool = False) -> bool:
+    """Put a run back. One that cannot be must keep no sweep from the others, from what expires and from who waits."""
+    try:
+        return attempts.put_back(run, "worker_lost", *cost_of_shown(run), stuck=stuck) is not None
+    except (OperationalError, InterfaceError):
+        raise  # the database is away, for all of them
+    except Exception as problem:  # not its words: they may be people's
+        log.error("run %s cannot be put back: %s", run.pk, type(problem).__name__)
+        return False
 
 
 def cost_of_shown(run: Run) -> list[Spending]:

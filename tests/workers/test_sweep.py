@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from django.contrib.sessions.backends.db import SessionStore
 from django.contrib.sessions.models import Session
-from django.db import InterfaceError, OperationalError
+from django.db import DataError, InterfaceError, OperationalError
 from django.utils import timezone
 from rest_framework_simplejwt.token_blacklist.models import BlacklistedToken, OutstandingToken
 
@@ -195,6 +195,30 @@ def test_a_session_that_is_deleted_while_the_sweep_looks_keeps_it_from_nothing_e
     once_it_looked(monkeypatch, lambda: sessions.delete_session(talk.ada, talk.pk))
     sweep(watchful)
     assert Run.objects.get(pk=others.pk).status == "queued"
+
+
+@pytest.mark.parametrize("problem", [KeyError("words of people"), DataError("out of range")])
+def test_a_run_that_cannot_be_put_back_keeps_the_sweep_from_nothing_else(
+    talk: Talk, watchful: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, problem: Exception
+) -> None:
+    other, third = (new_talk(talk.ada, talk.ben, talk.worker_id) for _ in range(2))
+    broken, others, waiting = talk.start(), other.start(), third.queue()
+    Run.objects.filter(pk=waiting.pk).update(queued_at=timezone.now() - timedelta(minutes=1))
+    kill(talk)
+    cost_of = sweep_module.cost_of_shown
+
+    def breaks(run: Run) -> list[Spending]:
+        if run.pk == broken.pk:
+            raise problem
+        return cost_of(run)
+
+    monkeypatch.setattr(sweep_module, "cost_of_shown", breaks)
+    sweep(watchful)
+    assert Run.objects.get(pk=broken.pk).status == "running"
+    assert Run.objects.get(pk=others.pk).status == "queued"
+    assert third.pk in watchful.looked_at
+    assert f"run {broken.pk} cannot be put back: {type(problem).__name__}" in caplog.text
+    assert "words" not in caplog.text
 
 
 # --- again and again --------------------------------------------------------------------------------------------------
