@@ -94,9 +94,9 @@ def build_context(run: Run, *, brief: bool = False) -> Context:
     spent = question_tokens = sum(line.tokens for lines in (asked, again, *by_step.values()) for line in lines)
     room = tokens - estimate_tokens(instructions) - question_tokens
     kept: list[Line | Deed] = []
-    said = talk_before(run, summary_seq, newest, brief=brief)
+    before = talk_before(run, summary_seq, newest, brief=brief)
     earlier = [deed for deed in deeds if deed.message_id != ask.pk]
-    for line in _with_deeds(said, earlier) if earlier else said:  # read only as far as it fits
+    for line in _with_deeds(before, earlier) if earlier else before:  # read only as far as it fits
         spent += line.tokens
         if spent - question_tokens > room:
             break

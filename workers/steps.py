@@ -36,7 +36,7 @@ Status, Effect = ToolCall.Status, ToolCall.Effect
 
 CALLS_MAX = 32  # made in one step
 CALLS_KEPT = 128  # written down; an LLM that asks for more has lost count, and is told nothing of the rest
-CALL_ID_CHARS = 200
+CALL_ID = re.compile(r"[A-Za-z0-9_-]{1,40}")  # what every LLM's wire takes
 FINISH_S = 4.0  # for a call that must not be made twice, when the worker has to go
 
 
@@ -49,6 +49,7 @@ class Steps:
         self.tools = tools
         self._doubted = doubted  # by their hashes: earlier runs made these calls for the same question, or did not
         self.calls: list[ToolCall] = []  # of the last step
+        self._call_ids: set[str] = set()  # of all steps
         self._asked: dict[UUID, Interrupt] = {}
         self._user: User | None = None
         self._owned_at = time.monotonic()  # when the row was last known to be ours, or a little before
@@ -67,6 +68,7 @@ class Steps:
         everything = await surely(steps.calls_of, self.run, by=reading)
         self._asked = await surely(steps.asked_of, self.run, by=reading)
         self.calls = [call for call in everything if call.step == self.count - 1]
+        self._call_ids = {call.call_id for call in everything}
         lines: list[Line] = []
         for index in range(self.count - 1):
             lines += self._lines(index, [call for call in everything if call.step == index])
@@ -79,7 +81,7 @@ class Steps:
         `seconds` and `spent` are what the run took so far: if its worker dies, nobody else knows.
         """
         index = self.count
-        self.calls = [self._entry(index, place, one) for place, one in enumerate(named_apart(asked))]
+        self.calls = [self._entry(index, place, one) for place, one in enumerate(named_apart(asked, self._call_ids))]
         for entry in self.calls:
             if entry.status == Status.FAILED:
                 metrics.TOOL_CALLS.labels(entry.tool if entry.tool in self.tools else "unknown", "failed").inc()
@@ -208,6 +210,8 @@ class Steps:
         with _Measured(call):
             await afailpoint("tool.call")
             try:
+                if not self._user.is_active:
+                    raise CallFailed("not_called", "This was not called: whoever asked for it has no access any more.")
                 columns = returned(await self._call(tool, call, context))
             except CallFailed as problem:
                 columns = failed(problem, call)
@@ -253,6 +257,9 @@ class _Measured:
         self._span.end()
 
 
+MAY_HAVE = "It may have taken effect all the same."
+
+
 def returned(output: Output) -> dict[str, Any]:
     return {"status": Status.RETURNED, "result": output.result, "text": output.text, "error": None}
 
@@ -262,7 +269,10 @@ def failed(problem: CallFailed, call: ToolCall) -> dict[str, Any]:
     error = {"code": problem.code, "message": problem.message}
     if problem.may_have_happened and call.effect == Effect.ONCE:
         return {"status": Status.UNKNOWN, "error": error}
-    return {"status": Status.FAILED, "error": error, "text": problem.message}
+    text = (
+        f"{problem.message} {MAY_HAVE}" if problem.may_have_happened and call.effect != Effect.PURE else problem.message
+    )
+    return {"status": Status.FAILED, "error": error, "text": text}
 
 
 def _failed(entry: ToolCall, code: str, message: str) -> ToolCall:
@@ -270,15 +280,17 @@ def _failed(entry: ToolCall, code: str, message: str) -> ToolCall:
     return entry
 
 
-def named_apart(asked: Sequence[Wanted]) -> list[Wanted]:
-    """Give calls that any LLM's wire takes back: each with an id of its own, and a name that could be one."""
-    known: set[str] = set()
+def named_apart(asked: Sequence[Wanted], taken: set[str]) -> list[Wanted]:
+    """Give calls that any LLM's wire takes back: each with an id of its own, and a name that could be one.
+
+    `taken` are the ids of the run's calls so far; these are added.
+    """
     apart = []
-    for index, one in enumerate(asked[:CALLS_KEPT]):
-        call_id = one.call_id[:CALL_ID_CHARS]
-        if not call_id or call_id in known:
-            call_id = f"{call_id[: CALL_ID_CHARS - 8]}-{index}"
-        known.add(call_id)
+    for one in asked[:CALLS_KEPT]:
+        call_id = one.call_id
+        while call_id in taken or not CALL_ID.fullmatch(call_id):
+            call_id = uuid4().hex[:9]  # so long are Mistral's, which takes no others
+        taken.add(call_id)
         name = re.sub(r"[^A-Za-z0-9_-]", "_", one.tool)[:64] or "nothing"
         apart.append(Wanted(call_id, name, one.args_json))
     return apart

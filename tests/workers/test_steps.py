@@ -205,23 +205,6 @@ async def test_a_tool_that_takes_too_long_has_failed_and_keeps_nobody_waiting(
     assert call.error and call.error["code"] == "timeout"
 
 
-async def test_two_calls_of_one_id_and_a_name_that_is_none_are_given_back_so_that_any_llm_takes_them(
-    talk: Talk, runtime: Runtime, llm: LedLLM, deeds: Deeds, redis: Any
-) -> None:
-    await start(talk, runtime)
-    llm.call("look", "c", number=1)
-    llm.call("look", "c", number=2)
-    llm.call("dé jà!" * 20, "", number=3)
-    llm.end()
-    await until_asked(llm, 2)
-    turn = llm.prompts[1].talk[-4]
-    assert isinstance(turn, Called)
-    ids = [call.call_id for call in turn.calls]
-    assert len(set(ids)) == 3 and all(ids)
-    assert ids == [line.call_id for line in llm.prompts[1].talk[-3:] if isinstance(line, Returned)]
-    assert turn.calls[2].tool.isascii() and len(turn.calls[2].tool) == 64
-
-
 async def test_more_calls_than_are_made_at_once_fail_and_the_llm_is_told(
     talk: Talk, runtime: Runtime, llm: LedLLM, deeds: Deeds, redis: Any
 ) -> None:

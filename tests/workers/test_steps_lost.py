@@ -30,6 +30,7 @@ from tests.workers.process import LedLLM, begun, over, shown, tick, until, until
 from workers.ledger import AGAIN, HAPPENED, LEAVE
 from workers.llm.base import Spent
 from workers.runtime import Runtime
+from workers.steps import MAY_HAVE
 from workers.sweep import cost_of_shown
 
 
@@ -249,3 +250,19 @@ async def test_a_call_that_must_not_be_made_twice_and_breaks_off_is_asked_about(
     await resumed(talk, runtime)
     await until_asked(llm, 2)
     assert len(deeds.done) == 1
+
+
+@pytest.mark.parametrize(("effect", "told"), [("idempotent", True), ("pure", False)])
+async def test_of_a_call_that_took_too_long_the_llm_is_told_that_it_may_have_happened(
+    talk: Talk, runtime: Runtime, llm: LedLLM, deeds: Deeds, redis: Any, effect: str, told: bool
+) -> None:
+    deeds.add("charge", effect, timeout_s=0.05, does=deeds.wait)
+    run = await start(talk, runtime)
+    llm.call("charge", number=7)
+    llm.end()
+    await until(lambda: len(llm.prompts) == 2, "the LLM goes on")
+    deeds.hold.set()
+    assert await statuses(run) == [("charge", "failed")]
+    [(text, is_error)] = results(llm)
+    assert is_error and text.startswith("The tool took longer") and (MAY_HAVE in text) is told
+    llm.end()
