@@ -77,11 +77,14 @@ def _next(
 ) -> tuple[Change | None, Question | None]:
     """What becomes of one call if nothing before it stands in the way; and what is to be asked about it."""
     is_settled = interrupt is not None and interrupt.status != Interrupt.Status.OPEN
+    stricter = _stricter(call, tools.get(call.tool))
     if call.status == Status.HELD:
+        if stricter.get("needs_approval"):
+            return Change(call, {"status": Status.WAITING, **stricter}), _question(call, tools)
         return _start(call, attempt, tools), None
     if call.status == Status.CALLED and call.attempt < attempt:  # its worker died, or had to go
-        if call.effect == Effect.ONCE:
-            return Change(call, {"status": Status.UNKNOWN, "error": LOST}), _doubt(call)
+        if Effect.ONCE in (call.effect, stricter.get("effect")):
+            return Change(call, {"status": Status.UNKNOWN, "error": LOST, **stricter}), _doubt(call)
         return _start(call, attempt, tools), None
     if call.status == Status.UNKNOWN:
         if interrupt is None or not is_settled or not _is_doubt(interrupt, call):
@@ -92,6 +95,22 @@ def _next(
             return None, _question(call, tools)
         return _answered(call, interrupt, attempt, tools), None
     return None, None
+
+
+_BY_HARM = [Effect.PURE, Effect.IDEMPOTENT, Effect.ONCE]
+
+
+def _stricter(call: ToolCall, tool: Tool | None) -> dict[str, Any]:
+    """What a tool says of itself that is stricter than what it said when the call was written down; as columns.
+
+    A server is upgraded while a call waits.
+    """
+    columns: dict[str, Any] = {}
+    if tool is not None and _BY_HARM.index(Effect(tool.effect)) > _BY_HARM.index(Effect(call.effect)):
+        columns["effect"] = tool.effect
+    if tool is not None and tool.needs_approval and not call.needs_approval:
+        columns["needs_approval"] = True
+    return columns
 
 
 LOST = {"code": "unknown", "message": "The tool was called, and its worker was lost before it returned."}
@@ -107,9 +126,8 @@ def _start(call: ToolCall, attempt: int, tools: Mapping[str, Tool], args: dict[s
         checked = tool.check_args(call.args if args is None else args)
     except BadArgs as problem:
         return _settled(call, Status.FAILED, str(problem), code="bad_args")
-    return Change(
-        call, {"status": Status.CALLED, "calls": call.calls + 1, "attempt": attempt, "args": checked, "error": None}
-    )
+    columns = {"status": Status.CALLED, "calls": call.calls + 1, "attempt": attempt, "args": checked, "error": None}
+    return Change(call, columns | _stricter(call, tool))
 
 
 def _settled(call: ToolCall, status: str, text: str, *, code: str = "", result: Any = None) -> Change:
@@ -128,11 +146,15 @@ def _answered(call: ToolCall, interrupt: Interrupt, attempt: int, tools: Mapping
     if answer.get("approved") is not True:
         reason = str(answer.get("reason") or "")
         return _settled(call, Status.REFUSED, f"{REFUSED} The reason: {reason}" if reason else REFUSED)
-    args = answer.get("args")
-    args = call.args if args is None else args
+    edited = answer.get("args")
+    args = call.args if edited is None else edited
     if args_hash(call.tool, args) != interrupt.args_hash:
         return _settled(call, Status.REFUSED, CHANGED)
-    return _start(call, attempt, tools, args)
+    start = _start(call, attempt, tools, args)
+    # A tool that was changed meanwhile may make something else of the same arguments: a new one of its own, say.
+    if edited is None and start.columns["status"] == Status.CALLED and not tools[call.tool].keeps(args):
+        return _settled(call, Status.REFUSED, CHANGED)
+    return start
 
 
 def _cleared_up(call: ToolCall, interrupt: Interrupt, attempt: int, tools: Mapping[str, Tool]) -> Change:

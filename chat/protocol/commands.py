@@ -25,6 +25,7 @@ CONTENT_MAX = 10_000  # characters
 INSTRUCTIONS_MAX = 100_000
 FRAME_MAX_BYTES = 128 * 1024
 JSON_MAX = 16 * 1024  # characters of metadata or context, as JSON
+ARGS_MAX = 50_000  # characters of a tool's arguments as JSON, whether an LLM wrote them or a person edited them
 CHOICE_MAX = 200  # characters
 
 
@@ -44,6 +45,12 @@ def _small(value: dict[str, Any]) -> dict[str, Any]:
     return value
 
 
+def _as_args(value: dict[str, Any]) -> dict[str, Any]:
+    if len(json.dumps(value, ensure_ascii=False, separators=(",", ":"))) > ARGS_MAX:  # as briefly as an LLM writes
+        raise ValueError(f"must not be longer than {ARGS_MAX} characters as JSON")
+    return value
+
+
 Id = Annotated[UUID, Strict(False)]
 Content = Annotated[str, StringConstraints(min_length=1, max_length=CONTENT_MAX), AfterValidator(_not_blank)]
 Key = Annotated[str, StringConstraints(min_length=1, max_length=128)]
@@ -52,6 +59,7 @@ Title = Annotated[str, StringConstraints(max_length=200)]
 OnBusy = Literal["queue", "join", "interrupt", "rollback", "reject"]
 LLMName = Annotated[str, StringConstraints(max_length=200)]
 Json = Annotated[dict[str, Any], AfterValidator(_small)]
+Args = Annotated[dict[str, Any], AfterValidator(_as_args)]
 
 
 # --- bodies, shared by the socket and HTTP ----------------------------------------------------------------------------
@@ -136,7 +144,7 @@ def _is_there(value: object) -> object:
 
 class Approved(Body):
     approved: Annotated[Literal[True], BeforeValidator(_is_bool)]
-    args: Annotated[Json | None, BeforeValidator(_is_there)] = None
+    args: Annotated[Args | None, BeforeValidator(_is_there)] = None
 
 
 class Refused(Body):

@@ -1,7 +1,5 @@
 """What an answer that was broken off has done is known to the next one, and is not done again unasked."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 
@@ -12,16 +10,14 @@ from chat.database import writing
 from chat.models import Agent, Run, ToolCall
 from chat.prepared import Prepared
 from tests.inside import Talk
-from tests.workers.acting import AGENT, Deeds, answer, choice, deeds, no, questions, resumed, start, statuses
-from tests.workers.process import LedLLM, begun, over, until, until_row
+from tests.workers.acting import AGENT, Deeds, answer, choice, no, questions, resumed, start, statuses
+from tests.workers.process import LedLLM, begun, over, until_asked, until_row
 from tests.workers.talk_as_read import fails
 from workers.context import build_context
 from workers.deeds import DEEDS_MAX, NOBODY_KNOWS, REFUSED, RESULT_CHARS
 from workers.ledger import AGAIN
 from workers.llm.base import Called, Line, LLMError, Returned, Said
 from workers.runtime import Runtime
-
-__all__ = ["deeds"]
 
 BREAKS = LLMError("llm_rejected", "No.", fault="validation")
 
@@ -44,7 +40,7 @@ async def asked_next(talk: Talk, runtime: Runtime, llm: LedLLM, content: str) ->
     before = len(llm.prompts)
     await writing(talk.post, content, agent=AGENT)
     await begun(runtime, talk)
-    await until(lambda: len(llm.prompts) > before, "the LLM is asked")
+    await until_asked(llm, before + 1)
     return as_read(llm.prompts[-1].talk)
 
 
@@ -90,7 +86,7 @@ async def test_an_answer_that_is_asked_for_again_goes_on_from_what_was_done(
     await over(runtime)
     await writing(runs.retry_run, talk.ada, run.pk)
     await begun(runtime, talk)
-    await until(lambda: len(llm.prompts) == 3, "the LLM is asked again")
+    await until_asked(llm, 3)
     assert as_read(llm.prompts[-1].talk) == ["u: Pay invoice 7.", "call: pay 7", "result: paid"]
     llm.say("Paid.")
     llm.end()
@@ -139,7 +135,7 @@ async def test_a_person_is_asked_before_what_may_have_happened_is_done_again(
         assert question.payload["args"]["number"] == 7 and "nobody knows" in question.prompt
         await answer(talk, again, choice(AGAIN))
         await resumed(talk, runtime)
-    await until(lambda: len(llm.prompts) == 3, "the LLM is asked again")
+    await until_asked(llm, 3)
     assert lost.done == [("pay", 7), ("pay", number)], "another invoice was not in doubt"
     llm.say("Paid.")
     llm.end()

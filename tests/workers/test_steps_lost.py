@@ -260,7 +260,7 @@ async def test_of_a_call_that_took_too_long_the_llm_is_told_that_it_may_have_hap
     run = await start(talk, runtime)
     llm.call("charge", number=7)
     llm.end()
-    await until(lambda: len(llm.prompts) == 2, "the LLM goes on")
+    await until_asked(llm, 2)
     deeds.hold.set()
     assert await statuses(run) == [("charge", "failed")]
     [(text, is_error)] = results(llm)

@@ -1,19 +1,17 @@
 """A run that needs people: it waits for them, does what they allow, and tells its LLM what they said."""
 
-import json
-from datetime import datetime
 from typing import Any
 
 import pytest
 
+from chat.actions import interrupts
 from chat.database import reading, writing
-from chat.models import Message, ToolCall
+from chat.models import Message, User
 from tests.inside import Talk
 from tests.workers.acting import (
     Deeds,
     answer,
     calling,
-    calls,
     choice,
     no,
     questions,
@@ -28,7 +26,6 @@ from tests.workers.process import LedLLM, over, until_asked, until_row
 from workers import runner
 from workers.llm.base import Called, LLMError, Returned, Spent
 from workers.runtime import Runtime
-from workers.tools import tool
 
 
 async def test_a_write_waits_for_a_person_and_is_made_with_exactly_what_was_approved(
@@ -80,53 +77,6 @@ async def test_after_people_have_answered_the_first_llm_is_asked_again_and_the_f
     await over(runtime)
     await until_row(run, status="succeeded", llm="main", fallback_status="recovery")
     assert asked == ["main", "next", "main"]
-
-
-async def test_what_a_person_edits_is_what_is_called(
-    talk: Talk, runtime: Runtime, llm: LedLLM, deeds: Deeds, redis: Any
-) -> None:
-    run = await calling(talk, runtime, llm, "send", number=5)
-    await over(runtime)
-    await answer(talk, run, yes(number=6))
-    await resumed(talk, runtime)
-    await until_asked(llm, 2)
-    assert deeds.done == [("send", 6)]
-    [call] = await calls(run)
-    assert call.args == {"number": 6, "text": ""} and json.loads(call.args_json) == {"number": 5}
-    assert '"number": 6' in results(llm)[0][0]
-    assert results(llm)[0][0].startswith("A person changed the arguments to ")
-
-
-async def test_what_an_llm_writes_in_another_way_was_changed_by_nobody(
-    talk: Talk, runtime: Runtime, llm: LedLLM, deeds: Deeds, redis: Any
-) -> None:
-    @tool(effect="once", access="write")
-    def book(when: datetime) -> str:
-        """Book it."""
-        return f"It is booked for {when.year}."
-
-    deeds.tools["book"] = book
-    run = await calling(talk, runtime, llm, "book", when="2026-11-21T10:00:00+00:00")
-    await over(runtime)
-    await answer(talk, run, yes())
-    await resumed(talk, runtime)
-    await until_asked(llm, 2)
-    [call] = await calls(run)
-    assert call.args == {"when": "2026-11-21T10:00:00Z"}
-    assert results(llm) == [("It is booked for 2026.", False)]
-
-
-async def test_what_is_not_what_was_approved_is_not_called(
-    talk: Talk, runtime: Runtime, llm: LedLLM, deeds: Deeds, redis: Any
-) -> None:
-    run = await calling(talk, runtime, llm, "send", number=5)
-    await over(runtime)
-    await answer(talk, run, yes())
-    await writing(lambda: ToolCall.objects.filter(run_id=run.pk).update(args={"number": 50, "text": ""}))
-    await resumed(talk, runtime)
-    await until_asked(llm, 2)
-    assert not deeds.done
-    assert await statuses(run) == [("send", "refused")]
 
 
 async def test_a_refusal_skips_what_was_held_after_it_and_the_llm_reads_why(
@@ -221,3 +171,18 @@ async def test_what_a_tool_returned_can_call_no_write_without_a_person(
     await over(runtime)
     await until_row(run, status="interrupted")
     assert deeds.names() == ["look"]
+
+
+async def test_for_a_person_who_has_no_access_any_more_nothing_is_done(
+    talk: Talk, runtime: Runtime, llm: LedLLM, deeds: Deeds, redis: Any
+) -> None:
+    run = await calling(talk, runtime, llm, "send", number=1)
+    await over(runtime)
+    [asked] = await questions(run)
+    await writing(interrupts.resolve_interrupt, talk.ben, asked.pk, yes())
+    await writing(lambda: User.objects.filter(pk=talk.ada.pk).update(is_active=False))
+    await resumed(talk, runtime)
+    await until_asked(llm, 2)
+    assert not deeds.done and await statuses(run) == [("send", "failed")]
+    assert results(llm)[0][0].startswith("This was not called")
+    llm.end()

@@ -20,6 +20,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, PydanticUserError, TypeAdapter, ValidationError, create_model
 
 from chat.clean import clean_json
+from chat.protocol.commands import ARGS_MAX
 from workers.llm.base import ToolSpec
 
 if TYPE_CHECKING:
@@ -31,7 +32,6 @@ Database = Literal["read", "write"]
 
 TIMEOUT_S = 30.0
 OUTPUT_CHARS = 20_000
-ARGS_CHARS = 50_000
 ERRORS_SHOWN = 8
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")  # what every LLM's wire takes
@@ -106,8 +106,8 @@ class Tool:
 
     def read_args(self, args_json: str) -> dict[str, Any]:
         """Check what the LLM wrote, and give it with what it left out. Raises: BadArgs."""
-        if len(args_json) > ARGS_CHARS:
-            raise BadArgs(f"The arguments are longer than {ARGS_CHARS} characters.")
+        if len(args_json) > ARGS_MAX:
+            raise BadArgs(f"The arguments are longer than {ARGS_MAX} characters.")
         try:
             args = json.loads(args_json or "{}", parse_constant=_refuse_constant)
         except (ValueError, RecursionError):
@@ -118,12 +118,25 @@ class Tool:
 
     def check_args(self, args: Mapping[str, Any]) -> dict[str, Any]:
         """Check arguments, and give them with what was left out. Raises: BadArgs."""
-        dumped: dict[str, Any] = self._checked(args).model_dump(mode="json")
-        return dumped
+        return _dumped(self._checked(args))
+
+    def keeps(self, args: Mapping[str, Any]) -> bool:
+        """Whether to check arguments changes nothing of them. Raises: BadArgs."""
+        return self._keeps(args, self._checked(args))
+
+    def _keeps(self, args: Mapping[str, Any], checked: BaseModel) -> bool:
+        dumped = _dumped(checked)
+        # A set is written in any order, and is the same when it is read.
+        return dumped == args or (_unordered(dumped) == _unordered(args) and self._checked(dumped) == checked)
 
     def bind(self, args: Mapping[str, Any], context: ToolContext) -> Callable[[], Any]:
-        """Give the call, to be made: with arguments as the function wants them. Raises: BadArgs."""
+        """Give the call, to be made: with arguments as the function wants them. Raises: BadArgs.
+
+        They are those that were checked before, and perhaps approved. To check them must change nothing any more.
+        """
         checked = self._checked(args)
+        if not self._keeps(args, checked):
+            raise BadArgs("This was not called: the tool makes others of these arguments each time they are checked.")
         values = {name: getattr(checked, name) for name in type(checked).model_fields}
         if self.context_name:
             values[self.context_name] = context
@@ -236,6 +249,18 @@ def _made(function: Callable[..., Any], *, name: str, **options: Any) -> Tool:
         result_type=result_type,
         **options,
     )
+
+
+def _unordered(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _unordered(one) for name, one in value.items()}
+    return sorted(map(_unordered, value), key=json.dumps) if isinstance(value, list) else value
+
+
+def _dumped(checked: BaseModel) -> dict[str, Any]:
+    """Arguments as JSON, under the names that their schema has: an LLM writes these, and they are checked again."""
+    dumped: dict[str, Any] = checked.model_dump(mode="json", by_alias=True)
+    return dumped
 
 
 def _refuse_constant(name: str) -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from chat.errors import InvalidInput
 from chat.protocol import read_body
-from chat.protocol.commands import Approved, Chosen, Refused, Resolution, Told, read_json
+from chat.protocol.commands import ARGS_MAX, Approved, Chosen, Refused, Resolution, Told, read_json
 from tests.chat.protocol.asked import ID, command, refusal
 
 # --- answers ----------------------------------------------------------------------------------------------------------
@@ -28,6 +28,16 @@ from tests.chat.protocol.asked import ID, command, refusal
 )
 def test_an_answer_is_one_of_four(answer: dict[str, Any], kind: type) -> None:
     assert isinstance(command("interrupt.resolve", interrupt_id=ID, answer=answer).data.answer, kind)
+
+
+def test_a_person_may_edit_arguments_as_long_as_an_llm_writes_them() -> None:
+    """Characters as they are read: what JSON can also write as an escape of six counts as one."""
+    longest = {"text": "ß" * (ARGS_MAX - len('{"text":""}'))}
+    approved = command("interrupt.resolve", interrupt_id=ID, answer={"approved": True, "args": longest}).data.answer
+    assert approved.args == longest
+    longer = {"text": longest["text"] + "."}
+    with pytest.raises(InvalidInput):
+        read_body(Resolution, {"answer": {"approved": True, "args": longer}})
 
 
 @pytest.mark.parametrize(

@@ -4,21 +4,27 @@ import json
 from collections.abc import Callable
 from datetime import date
 from enum import Enum
+from itertools import permutations
 from typing import Annotated, Any, Literal
 from uuid import UUID, uuid4
 
 import pytest
-from pydantic import BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field
 
 from chat.models import User
+from chat.protocol.commands import ARGS_MAX
 from workers.tools import Tool, ToolContext, tool
-from workers.tools.base import ARGS_CHARS, BadArgs, BadResult
+from workers.tools.base import BadArgs, BadResult
 
 CONTEXT = ToolContext(uuid4(), uuid4(), uuid4(), User(username="ada"), "key")
 
 
 class Colour(Enum):
     RED = "red"
+
+
+class Leg(BaseModel):
+    start: str = Field(alias="from")
 
 
 class Line(BaseModel):
@@ -96,7 +102,7 @@ def test_it_still_is_a_function() -> None:
         "5",
         "null",
         "[" * 40_000,
-        '{"number": 5, "size": "' + "s" * ARGS_CHARS + '"}',
+        '{"number": 5, "size": "' + "s" * ARGS_MAX + '"}',
     ],
 )
 def test_what_does_not_fit_is_refused(written: str) -> None:
@@ -128,6 +134,41 @@ def test_edited_arguments_are_checked_likewise() -> None:
         order.check_args({"number": "5"})
     with pytest.raises(BadArgs):
         order.bind({"number": "5"}, CONTEXT)
+
+
+def test_what_is_called_is_what_was_checked_or_nothing() -> None:
+    @tool(effect="once", access="write")
+    def pay(cents: Annotated[int, AfterValidator(lambda dollars: dollars * 100)]) -> None:
+        """Pay."""
+
+    args = pay.read_args('{"cents": 5}')
+    with pytest.raises(BadArgs, match="not called"):
+        pay.bind(args, CONTEXT)
+    with pytest.raises(BadArgs, match="not called"):
+        order.bind({"number": 5}, CONTEXT)  # without what was left out
+
+
+def test_a_set_is_the_same_in_any_order_and_a_list_is_not() -> None:
+    @tool(effect="pure", access="read")
+    def mark(words: set[str], backwards: Annotated[list[str], AfterValidator(lambda given: given[::-1])]) -> int:
+        """Mark."""
+        return len(words)
+
+    for words in permutations("abc"):
+        assert mark.bind({"words": list(words), "backwards": []}, CONTEXT)() == 3
+    assert mark.keeps({"words": ["b", "a"], "backwards": ["a"]})
+    assert not mark.keeps({"words": ["b", "a"], "backwards": ["a", "b"]})
+
+
+def test_an_argument_may_have_another_name_for_the_llm() -> None:
+    @tool(effect="pure", access="read")
+    def trains(from_: Annotated[str, Field(alias="from")], legs: list[Leg]) -> str:
+        """Find trains."""
+        return f"{from_} {legs[0].start}"
+
+    args = trains.read_args('{"from": "Bern", "legs": [{"from": "Thun"}]}')
+    assert args == {"from": "Bern", "legs": [{"from": "Thun"}]} and "from" in trains.args_schema["properties"]
+    assert trains.bind(trains.check_args(args), CONTEXT)() == "Bern Thun"
 
 
 def test_no_text_holds_what_a_database_refuses() -> None:
