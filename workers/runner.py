@@ -88,7 +88,7 @@ class Attempt:
         if self.held.why is not None:
             raise asyncio.CancelledError
 
-    async def work(self) -> str | None:
+    async def work(self) -> Answered | None:
         """Have the agent's mode work, show what it yields, and return the answer. None: the run waits for people.
 
         Raises `LLMError`.
@@ -131,7 +131,7 @@ class Attempt:
                         return None
                     reply = [*self.steps.lines(), *await self._joined()]
                 elif isinstance(one, Answered):
-                    return one.text
+                    return one
 
     async def _read(self) -> Context:
         """What its LLM is told: read with the claim, or now."""
@@ -215,15 +215,15 @@ async def execute(held: Held) -> None:
 async def _answer(attempt: Attempt) -> None:
     run = attempt.run
     try:
-        text = await _in_time(attempt)
-        if text is None:
+        answer = await _in_time(attempt)
+        if answer is None:
             return
         await attempt.text.flush()
         chain = attempt.chain
         error = told(chain.error) if chain.error else None
         spent = await attempt.spent()
-        finish = partial(attempts.finish_run, fallback_status=attempt.fallback_status, error=error)
-        await surely(finish, run, text, *spent)
+        finish = partial(attempts.finish_run, fallback_status=attempt.fallback_status, error=error, cut=answer.cut)
+        await surely(finish, run, answer.text, *spent)
     except LLMError as problem:
         await _fail(attempt, told(problem))
     except Fenced:
@@ -236,7 +236,7 @@ async def _answer(attempt: Attempt) -> None:
             jobs.summarise_session(run.session_id, run.pk)
 
 
-async def _in_time(attempt: Attempt) -> str | None:
+async def _in_time(attempt: Attempt) -> Answered | None:
     """Work for as long as a run may take. Raises `LLMError`."""
     limit_s = seconds_of(attempt.run.agent.run_limit)
     try:

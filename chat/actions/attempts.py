@@ -54,12 +54,19 @@ def _end(log: Log, run: Run, spent: Sequence[Spending], **changes: Any) -> tuple
 @tracing.spanned("finish_run")
 @action
 def finish_run(
-    run: Run, text: str, *spent: Spending, fallback_status: str | None = None, error: dict[str, Any] | None = None
+    run: Run,
+    text: str,
+    *spent: Spending,
+    fallback_status: str | None = None,
+    error: dict[str, Any] | None = None,
+    cut: str | None = None,
 ) -> Run:
     """Store the answer and end the run. Raises `Fenced`.
 
-    An answer may have an error: it is the text for emergencies then, and this is why.
+    An answer may have an error: it is the text for emergencies then, and this is why. `cut` is why its LLM did not come
+    to its end.
     """
+    data = {"emergency": True} if error else {"cut": cut} if cut else None
     with locked_for(run) as log:
         ended, following = _end(
             log,
@@ -70,7 +77,7 @@ def finish_run(
             fallback_status=fallback_status,
             error=error,
         )
-        say(log, ended, message_id=run.answer_id, content=text, data={"emergency": True} if error else None)
+        say(log, ended, message_id=run.answer_id, content=text, data=data)
         following.ring(log)
         log.append_event("run.succeeded", ended.as_data(), run_id=run.pk)
         if not log.session.is_titled and error is None and settings.CHAT_TITLE_LLM != "none":

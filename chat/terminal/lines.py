@@ -17,7 +17,7 @@ from chat.terminal.calls import NoAnswer, Row, how_to_answer, question_line, rea
 from chat.terminal.client import OVER, Client
 from chat.terminal.errors import Offline, Refused, Trouble
 from chat.terminal.plain import plain
-from chat.terminal.state import OPEN, Talk
+from chat.terminal.state import OPEN, Item, Talk
 
 PATIENCE_S = 60.0  # without a connection, or with a message that is not taken; a script then fails
 PIECE = 64 * 1024  # bytes that are read at once
@@ -59,9 +59,12 @@ class Lines:
             confirmed = await client.send(line).confirmed
             if confirmed["run_id"] is None:
                 continue  # nobody was asked to answer
-            for text in await self._answers(client, confirmed, lines):
-                self._out.write(plain(text).rstrip("\n") + "\n")
+            for answer in await self._answers(client, confirmed, lines):
+                self._out.write(plain(answer.text).rstrip("\n") + "\n")
                 self._out.flush()
+                if answer.remark:
+                    self._asked.write(plain(f"({answer.remark})\n"))
+                    self._asked.flush()
 
     def _reading(self, lines: AsyncIterator[str]) -> "asyncio.Task[str | None]":
         """The next line that says something, or None at the end; the same one until it is taken."""
@@ -69,7 +72,7 @@ class Lines:
             self._next = asyncio.create_task(_next_of(lines))
         return self._next
 
-    async def _answers(self, client: Client, confirmed: Row, lines: AsyncIterator[str]) -> list[str]:
+    async def _answers(self, client: Client, confirmed: Row, lines: AsyncIterator[str]) -> list[Item]:
         shown = ""
         while True:
             self._changed.clear()
@@ -78,7 +81,7 @@ class Lines:
             run_id = (said.run_id if said else confirmed["run_id"]) or ""
             run = client.talk.runs.get(run_id) if client.talk else None
             if client.talk and run and run["status"] == "succeeded":
-                return [item.text for item in client.talk.answers_of(run_id)]
+                return client.talk.answers_of(run_id)
             if run and run["status"] not in OPEN:
                 raise Trouble(run["error"]["message"] if run["error"] else "the answer was stopped")
             if self._failed:

@@ -8,6 +8,10 @@ from chat.terminal.calls import Row, answer_line, call_line, is_settled, questio
 Kind = Literal["user", "answer", "tool", "question", "notice", "error"]
 
 OPEN = frozenset({"queued", "running", "interrupted"})
+CUT = {
+    "length": "the answer ends here because it became too long",
+    "refused": "the language model would not go on from here",
+}
 
 
 @dataclass(slots=True)
@@ -143,6 +147,8 @@ class Talk:
         item.text, item.done, item.discarded = data["content"], True, False
         if data["data"].get("interrupted"):
             item.remark = "stopped"
+        elif cut := data["data"].get("cut"):
+            item.remark = CUT.get(cut, "this answer is not whole")
         if (again := data["data"].get("ask_again")) and not item.remark:
             self.ask_again, item.remark = again, "/again asks for it once more"
         if data["run_id"]:

@@ -13,7 +13,7 @@ import pytest
 from chat.terminal.api import Api
 from chat.terminal.client import Client
 from chat.terminal.lines import PIECE, PIECES, Lines, read_lines
-from tests.terminal.frames import Row, frame, interrupt, run, session, tool_call
+from tests.terminal.frames import Row, frame, interrupt, message, run, session, tool_call
 from tests.terminal.server import PASSWORD, Answer, Room, ScriptedServer, answer_with
 from tests.terminal.watcher import Watcher, right_password, until
 
@@ -74,6 +74,18 @@ async def test_it_goes_on_with_the_session_that_was_named() -> None:
         assert ended == (0, "you said hello\n", "")
         assert not server.rooms["s-1"].log
         assert len(server.rooms) == 2
+
+
+async def test_that_an_answer_is_not_whole_is_told_beside_it() -> None:
+    async def cut(room: Room, asked: Row, run_id: str) -> None:
+        await room.event("message.created", message("a1", "First,", run_id=run_id, data={"cut": "length"}), run_id)
+        await room.event("run.succeeded", run("succeeded", run_id, message_id="a1"), run_id)
+
+    async with ScriptedServer() as server:
+        server.answer = cut
+        ended = await talk(server.url, "hello\n")
+    assert (ended.code, ended.out) == (0, "First,\n")
+    assert "too long" in ended.err
 
 
 async def test_nothing_to_say_is_no_error() -> None:

@@ -1,5 +1,7 @@
 """The fold, without a socket: frames in, what is shown out."""
 
+import pytest
+
 from chat.terminal.state import Item, Talk
 from tests.terminal.frames import SESSION, Row, delta, frame, interrupt, message, run, session, tool_call
 
@@ -77,6 +79,12 @@ def test_a_stopped_answer_keeps_its_part_and_says_so() -> None:
         frame("run.cancelled", 5, run("cancelled")),
     )
     assert [(item.text, item.remark) for item in told.items] == [("half", "stopped")]
+
+
+@pytest.mark.parametrize(("cut", "says"), [("length", "too long"), ("refused", "would not go on"), ("?", "not whole")])
+def test_an_answer_that_its_llm_did_not_end_says_so(cut: str, says: str) -> None:
+    told = talk(STARTED, delta("a1", 0, "half"), frame("message.created", 4, message("a1", "half", data={"cut": cut})))
+    assert says in told.items[-1].remark
 
 
 def test_a_run_that_is_stopped_before_its_first_word_leaves_a_line() -> None:

@@ -14,7 +14,7 @@ from chat.database import reading, writing
 from chat.models import Message, Run, Usage
 from tests.inside import WAIT_S, Talk
 from workers import publish
-from workers.llm.base import LLMError, Piece, Prompt, Spent, Text, ToolCall
+from workers.llm.base import LLMError, Piece, Prompt, Spent, Stopped, StopReason, Text, ToolCall
 from workers.runtime import Held, Runtime
 
 
@@ -36,6 +36,9 @@ class LedLLM:
         """Ask for a tool: with args_json=… as it is written, else with arguments."""
         written = args["args_json"] if set(args) == {"args_json"} else json.dumps(args)
         self._pieces.put_nowait(ToolCall(call_id, tool, written))
+
+    def stop(self, reason: StopReason) -> None:
+        self._pieces.put_nowait(Stopped(reason))
 
     def end(self, spent: Spent | None = None) -> None:
         if spent is not None:

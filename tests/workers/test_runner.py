@@ -53,6 +53,18 @@ async def test_an_answer_is_written_under_the_id_that_it_was_shown_with(
     assert llm.closed == 1
 
 
+async def test_an_answer_that_its_llm_did_not_end_says_why(talk: Talk, runtime: Runtime, llm: LedLLM) -> None:
+    held = await answering(talk, runtime, "What are the three steps?")
+    llm.say("First")
+    llm.stop("length")
+    llm.end()
+    await over(runtime)
+    row = await until_row(held.run, status="succeeded", error=None)
+    message = await reading(Message.objects.get, pk=row.answer_id)
+    assert (message.content, message.data) == ("First", {"cut": "length"})
+    assert message.is_part_of_the_talk
+
+
 @pytest.mark.parametrize("end", ["succeeded", "failed", "cancelled"])
 async def test_what_was_read_is_kept_with_the_end_whatever_that_is(
     talk: Talk, runtime: Runtime, llm: LedLLM, redis: Any, end: str

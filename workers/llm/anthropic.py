@@ -28,7 +28,10 @@ from workers.llm.wire import END_S, USAGE_S, broken_off, ending, named_server, r
 _ANTHROPIC_URL = "https://api.anthropic.com"
 _VERSION = "2023-06-01"
 _MAX_TOKENS = "8192"
+# Any other word means that the answer is not whole.
 _STOPS: dict[str, StopReason] = {
+    "end_turn": "end",
+    "stop_sequence": "end",
     "max_tokens": "length",
     "model_context_window_exceeded": "length",
     "tool_use": "tools",
@@ -79,7 +82,7 @@ class Anthropic:
 class _Answer:
     """What the events of one answer came to."""
 
-    stop: str | None = None
+    stop: StopReason | None = None
     is_over: bool = False
     has_text: bool = False
     _calls: dict[int, tuple[str, str, list[str]]] = field(default_factory=dict)  # by block: id, tool, arguments
@@ -100,8 +103,11 @@ class _Answer:
         if kind == "message_start":
             self._add_usage(event["message"].get("usage"))
         elif kind == "message_delta":
-            self.stop = event["delta"].get("stop_reason") or self.stop
             self._add_usage(event.get("usage"))
+            if stop := event["delta"].get("stop_reason"):
+                self.stop = _STOPS.get(stop)
+                if self.stop is None:
+                    raise broken_off()
         elif kind == "message_stop":
             self.is_over = True
         elif kind == "error":
@@ -135,8 +141,8 @@ class _Answer:
 
     def last(self) -> list[Piece]:
         """Give what is known at the end: the calls, why it stopped, what it cost. Raises: LLMError."""
-        calls = [ToolCall(call_id, tool, "".join(args) or "{}") for call_id, tool, args in self._calls.values()]
-        return ending(_STOPS.get(self.stop or "", "end"), calls, self._spent(), has_text=self.has_text)
+        calls = [ToolCall(call_id, tool, "".join(args)) for call_id, tool, args in self._calls.values()]
+        return ending(self.stop, calls, self._spent(), has_text=self.has_text)
 
     def _spent(self) -> Spent | None:
         if not self._usage:

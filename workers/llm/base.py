@@ -115,6 +115,7 @@ class Reasoning:
 
 # Why a model stopped: it was done; its answer became too long; it waits for its calls; it would not go on.
 StopReason = Literal["end", "length", "tools", "refused"]
+Cut = Literal["length", "refused"]  # the reasons after which there may be half an answer
 
 
 @dataclass(frozen=True, slots=True)

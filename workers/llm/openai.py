@@ -36,8 +36,17 @@ from workers.llm.wire import (
 
 _OPENAI_URL = "https://api.openai.com/v1"
 _DONE = "[DONE]"
+# Servers that speak this wire have words of their own. Any other (`error`, `abort`) means that the answer is not whole.
 _STOPS: dict[str, StopReason] = {
+    "stop": "end",
+    "eos": "end",
+    "eos_token": "end",
+    "end_turn": "end",
+    "stop_sequence": "end",
+    "complete": "end",
     "length": "length",
+    "max_tokens": "length",
+    "model_length": "length",
     "content_filter": "refused",
     "tool_calls": "tools",
     "function_call": "tools",
@@ -74,9 +83,9 @@ class OpenAIChat:
                 # Reads as much as it may of each event: one that answers and ends the answer is both.
                 for piece in answer.read(json.loads(data)):
                     yield piece
-                if answer.finish is not None:
+                if answer.stop is not None:
                     break
-            if not answer.is_done and answer.finish is None:
+            if not answer.is_done and answer.stop is None:
                 raise broken_off()  # some servers and proxies end a body that was cut in good order
             await read_rest(events, answer.read_late)
         for piece in answer.last():
@@ -96,7 +105,7 @@ class _Call:
 class _Answer:
     """What the events of one answer came to."""
 
-    finish: str | None = None
+    stop: StopReason | None = None
     is_done: bool = False
     has_text: bool = False
     calls: list[_Call] = field(default_factory=list)
@@ -105,10 +114,10 @@ class _Answer:
 
     def read(self, chunk: dict[str, Any]) -> list[Piece]:
         """Take one event. Returns what can be shown of it. Raises: LLMError, and whatever an odd JSON leads to."""
+        if error := chunk.get("error"):  # some send it beside a choice, which is half an answer then
+            raise told_error(error)
         choices = chunk.get("choices")
         if not choices:
-            if error := chunk.get("error"):
-                raise told_error(error)
             self._read_usage(chunk)
             return []
         choice = choices[0]
@@ -129,7 +138,9 @@ class _Answer:
             for call in calls:
                 self._read_call(call)
         if finish := choice.get("finish_reason"):
-            self.finish = str(finish)
+            self.stop = _STOPS.get(str(finish).lower())
+            if self.stop is None:
+                raise broken_off()
         if chunk.get("usage"):
             self._read_usage(chunk)
         return pieces
@@ -168,8 +179,8 @@ class _Answer:
 
     def last(self) -> list[Piece]:
         """Give what is known at the end: the calls, why it stopped, what it cost. Raises: LLMError."""
-        calls = [ToolCall(call.call_id, call.tool, "".join(call.args) or "{}") for call in self.calls]
-        return ending(_STOPS.get(self.finish or "", "end"), calls, self._spent, has_text=self.has_text)
+        calls = [ToolCall(call.call_id, call.tool, "".join(call.args)) for call in self.calls]
+        return ending(self.stop, calls, self._spent, has_text=self.has_text)
 
 
 # --- what is sent -----------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ import re
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
+from dataclasses import replace
 from email.utils import parsedate_to_datetime
 from io import BytesIO
 from typing import Any
@@ -121,18 +122,22 @@ async def read_rest(events: AsyncIterator[str], take: Callable[[str], float | No
                     patience.reschedule(asyncio.get_running_loop().time() + within_s)
 
 
-def ending(reason: StopReason, calls: Sequence[ToolCall], spent: Spent | None, *, has_text: bool) -> list[Piece]:
-    """What is known at the end of an answer: the calls, why it stopped, what it cost. Raises: LLMError."""
-    if reason == "refused" and not has_text:
+def ending(stop: StopReason | None, calls: Sequence[ToolCall], spent: Spent | None, *, has_text: bool) -> list[Piece]:
+    """What is known at the end of an answer: the calls, why it stopped, what it cost. Raises: LLMError.
+
+    `stop` is None where the server did not say. Unless the model itself stopped, a call may be cut in the middle, or
+    before its first argument, and would be made with what its tool takes where nothing is said.
+    """
+    if stop == "refused" and not has_text:
         raise LLMError("llm_rejected", "The language model refused to answer this.", fault="validation")
-    # Where it ran out of length, the last call may be cut in the middle.
-    pieces: list[Piece] = [call for call in calls if reason != "length" or is_json(call.args_json)]
-    if pieces and reason == "end":  # some servers call this the end, too
+    is_whole = stop in ("end", "tools")
+    made = [replace(call, args_json=call.args_json or "{}") for call in calls if is_whole or is_json(call.args_json)]
+    if stop is None and len(made) < len(calls):
+        raise broken_off()
+    reason = stop or "end"
+    if made and reason == "end":  # some servers call this the end, too
         reason = "tools"
-    pieces.append(Stopped(reason))
-    if spent:
-        pieces.append(spent)
-    return pieces
+    return [*made, Stopped(reason), *([spent] if spent else [])]
 
 
 def is_json(text: str) -> bool:

@@ -5,7 +5,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Protocol
 
-from workers.llm.base import LLM, Line, Piece, Prompt, Reasoning, Text, ToolCall, ToolSpec, Void
+from workers.llm.base import LLM, Cut, Line, Piece, Prompt, Reasoning, Stopped, Text, ToolCall, ToolSpec, Void
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,7 @@ class Turn:
     def __init__(self) -> None:
         self.text = self.reasoning = ""  # joined at once: a list of its tokens would be ten times as large
         self.calls: list[ToolCall] = []
+        self.cut: Cut | None = None
 
     def take(self, piece: Piece) -> Delta | ReasoningDelta | Cleared | None:
         """Add a piece, and give what is to be shown of it."""
@@ -44,9 +45,12 @@ class Turn:
             return ReasoningDelta(piece.text)
         if isinstance(piece, ToolCall):
             self.calls.append(piece)
+        elif isinstance(piece, Stopped):
+            self.cut = piece.reason if piece.reason in ("length", "refused") else None
         elif isinstance(piece, Void):
             self.text = self.reasoning = ""
             self.calls.clear()
+            self.cut = None
             return Cleared()
         return None
 
@@ -57,6 +61,7 @@ class Answered:
 
     text: str
     reasoning: str = ""
+    cut: Cut | None = None  # why the LLM did not come to its end
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,4 +14,4 @@ async def direct(work: Work) -> Working:
             work.check()
             if (shown := turn.take(piece)) is not None:
                 yield shown
-    yield Answered(turn.text, turn.reasoning)
+    yield Answered(turn.text, turn.reasoning, turn.cut)

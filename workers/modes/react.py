@@ -45,7 +45,7 @@ async def react(work: Work) -> Working:
         if not turn.calls or not may_act:
             if not turn.text.strip():
                 raise empty_answer()  # it asked for tools that it was not offered
-            yield Answered(turn.text, turn.reasoning)
+            yield Answered(turn.text, turn.reasoning, turn.cut)
             return
         lines = yield Acts(turn.text, tuple(turn.calls))
         assert lines is not None, "whoever takes calls says what came of them"

@@ -63,6 +63,8 @@ export interface ToolCall {
 
 export interface MessageExtra {
   interrupted?: boolean;
+  /** Why the language model did not come to its end: `length` or `refused`. */
+  cut?: string;
   reasoning?: string;
   tool_call?: ToolCall;
   /** Of a notice that a question ran out of time: what to say to be asked again. */

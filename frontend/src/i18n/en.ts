@@ -81,6 +81,8 @@ export const en = {
   "answer.thinking": "Thinking…",
   "answer.thoughts": "Thoughts",
   "answer.stopped": "Stopped here",
+  "answer.too_long": "The answer became too long and ends here",
+  "answer.refused": "The language model would not go on",
   "answer.stopped_early": "Stopped before the first word",
   "answer.taken_back": "Taken back",
   "answer.tokens": "{in} → {out} tokens",

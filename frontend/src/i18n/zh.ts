@@ -83,6 +83,8 @@ export const zh: Catalogue = {
   "answer.thinking": "思考中…",
   "answer.thoughts": "思考过程",
   "answer.stopped": "已在此停止",
+  "answer.too_long": "回答过长，到此为止",
+  "answer.refused": "语言模型拒绝继续回答",
   "answer.stopped_early": "尚未开始回答就已停止",
   "answer.taken_back": "已撤回",
   "answer.tokens": "{in} → {out} 个 Token",

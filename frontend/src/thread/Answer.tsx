@@ -2,7 +2,7 @@
 
 import { memo } from "react";
 import { useAgents, useDraft } from "../app/context";
-import type { Author } from "../client";
+import type { Author, MessageExtra } from "../client";
 import { useWords } from "../i18n";
 import { Markdown } from "../markdown/Markdown";
 import { Avatar, colours } from "../ui/Avatar";
@@ -18,7 +18,6 @@ interface Props {
 }
 
 export const Answer = memo(function Answer({ item, sessionId, thoughts }: Props) {
-  const { t } = useWords();
   const draft = useDraft(sessionId, item.messageId);
   const { message } = item;
   const author = message?.author ?? draft?.author ?? null;
@@ -32,16 +31,23 @@ export const Answer = memo(function Answer({ item, sessionId, thoughts }: Props)
         {thought ? <Thoughts text={thought} open={!message && !text} /> : null}
         {text ? <Markdown text={text} writing={!message} /> : null}
         {!text && !thought ? <Dots /> : null}
-        {message?.data.interrupted ? (
-          <p className="cut">
-            <Icon name="stop" size={13} />
-            {t("answer.stopped")}
-          </p>
-        ) : null}
+        {message ? <Cut {...message.data} /> : null}
       </div>
     </article>
   );
 });
+
+/** Why it is not whole, where it is not. */
+function Cut({ interrupted, cut }: MessageExtra) {
+  const { t } = useWords();
+  if (!interrupted && !cut) return null;
+  return (
+    <p className="cut">
+      <Icon name="stop" size={13} />
+      {t(interrupted ? "answer.stopped" : cut === "length" ? "answer.too_long" : "answer.refused")}
+    </p>
+  );
+}
 
 export function Face({ author, at }: { author: Author; at?: string | undefined }) {
   const { tag } = useWords();

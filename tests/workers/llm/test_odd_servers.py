@@ -8,38 +8,15 @@ from typing import Any
 
 import pytest
 
-from tests.workers.llm.odd_server import HEAD, OddServer, odd_server
+from tests.workers.llm.odd_server import HEAD, OddServer, anthropic, event, odd_server, openai, said, text_of
 from tests.workers.scripted import asking, read
 from workers.llm import anthropic as of_anthropic
 from workers.llm import open_llm
 from workers.llm import openai as of_openai
-from workers.llm.base import LLM, Called, Limits, LLMError, Prompt, Returned, Spent, Text, ToolCall, tokens_told
+from workers.llm.base import Called, Limits, LLMError, Prompt, Returned, Spent, ToolCall, tokens_told
 from workers.llm.wire import MAX_ERROR_BYTES
 
 DEEP = "[" * 100_000
-
-
-def event(data: Any) -> bytes:
-    return f"data: {data if isinstance(data, str) else json.dumps(data)}\n\n".encode()
-
-
-def openai(server: OddServer, userinfo: str = "") -> LLM:
-    env = {"OPENAI_BASE_URL": f"http://{userinfo}127.0.0.1:{server.port}/v1", "OPENAI_API_KEY": "sk-ours"}
-    return open_llm("openai:x", Limits(first_token_s=5, between_tokens_s=5), env=env)
-
-
-def anthropic(server: OddServer) -> LLM:
-    return open_llm(
-        "anthropic:x", Limits(between_tokens_s=5), env={"ANTHROPIC_BASE_URL": f"http://127.0.0.1:{server.port}"}
-    )
-
-
-def said(text: str, finish: str | None = None, **more: Any) -> bytes:
-    return event({"choices": [{"delta": {"content": text}, "finish_reason": finish}], **more})
-
-
-def text_of(pieces: list[Any]) -> str:
-    return "".join(piece.text for piece in pieces if isinstance(piece, Text))
 
 
 # --- usage ------------------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator
 import pytest
 
 from tests.workers.scripted import ScriptedLLM, asking, keep
-from workers.llm.base import LLM, LLMError, Piece, Prompt, Reasoning, Spent, Stopped, Text, Void
+from workers.llm.base import LLM, Cut, LLMError, Piece, Prompt, Reasoning, Spent, Stopped, StopReason, Text, Void
 from workers.llm.chain import Chain
 from workers.modes import MODES, open_mode
 from workers.modes.base import Answered, Cleared, Delta, ReasoningDelta, Work, Yield
@@ -35,6 +35,21 @@ async def test_what_is_void_is_cleared_and_no_part_of_the_answer() -> None:
     llm = ScriptedLLM([Reasoning("x"), Text("Ye"), Void(), Text("No")])
     seen, _ = await outcome_of(llm)
     assert seen == [ReasoningDelta("x"), Delta("Ye"), Cleared(), Delta("No"), Answered("No")]
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(
+    ("reason", "cut"), [("end", None), ("tools", None), ("length", "length"), ("refused", "refused")]
+)
+async def test_an_answer_that_was_cut_says_so(mode: str, reason: StopReason, cut: Cut | None) -> None:
+    work = Work(asking("?"), ScriptedLLM([Text("Half"), Stopped(reason)]), lambda: None)
+    *_, answered = [one async for one in open_mode(mode)(work)]
+    assert answered == Answered("Half", cut=cut)
+
+
+async def test_that_a_void_try_was_cut_says_nothing_of_the_answer() -> None:
+    seen, _ = await outcome_of(ScriptedLLM([Text("Ha"), Stopped("length"), Void(), Text("Whole")]))
+    assert seen[-1] == Answered("Whole")
 
 
 async def test_an_error_of_the_model_is_the_modes() -> None:
