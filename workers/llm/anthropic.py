@@ -85,7 +85,8 @@ class _Answer:
     stop: StopReason | None = None
     is_over: bool = False
     has_text: bool = False
-    _calls: dict[int, tuple[str, str, list[str]]] = field(default_factory=dict)  # by block: id, tool, arguments
+    _calls: list[tuple[str, str, list[str]]] = field(default_factory=list)  # id, tool, arguments
+    _open: dict[int, list[str]] = field(default_factory=dict)  # the arguments, by block
     _usage: dict[str, int] = field(default_factory=dict)
 
     def read(self, event: dict[str, Any]) -> Piece | None:
@@ -97,8 +98,9 @@ class _Answer:
             block = event["content_block"]
             if block["type"] == "tool_use":
                 # Its arguments follow as pieces; a server that streams none has them here.
-                given = [json.dumps(block["input"])] if block.get("input") else []
-                self._calls[event["index"]] = (str(block["id"]), str(block["name"]), given)
+                args = [json.dumps(block["input"])] if block.get("input") else []
+                self._calls.append((str(block["id"]), str(block["name"]), args))
+                self._open[event["index"]] = args
             return self._piece(event["index"], block)
         if kind == "message_start":
             self._add_usage(event["message"].get("usage"))
@@ -133,7 +135,7 @@ class _Answer:
             if text := delta["thinking"]:
                 return Reasoning(text)
         elif kind == "input_json_delta":
-            self._calls[index][2].append(delta["partial_json"])
+            self._open[index].append(delta["partial_json"])
         return None
 
     def _add_usage(self, usage: dict[str, Any] | None) -> None:
@@ -141,7 +143,7 @@ class _Answer:
 
     def last(self) -> list[Piece]:
         """Give what is known at the end: the calls, why it stopped, what it cost. Raises: LLMError."""
-        calls = [ToolCall(call_id, tool, "".join(args)) for call_id, tool, args in self._calls.values()]
+        calls = [ToolCall(call_id, tool, "".join(args)) for call_id, tool, args in self._calls]
         return ending(self.stop, calls, self._spent(), has_text=self.has_text)
 
     def _spent(self) -> Spent | None:

@@ -98,7 +98,19 @@ class _Call:
 
     call_id: str
     tool: str
-    args: list[str]
+    args: list[str] = field(default_factory=list)
+
+    def is_followed_by(self, call_id: str, tool: str, args: str) -> bool:
+        """Whether a piece under the same index begins another call, as where a server sends them whole under index 0.
+
+        An id alone begins none: some servers give each piece another one. Nor does a name that is only said again.
+        """
+        if not tool or not self.tool:
+            return False
+        return (call_id or self.call_id) != self.call_id or tool != self.tool or (bool(args) and self._is_whole())
+
+    def _is_whole(self) -> bool:
+        return bool(self.args) and self.args[-1].rstrip().endswith("}") and is_json("".join(self.args))
 
 
 @dataclass
@@ -110,6 +122,7 @@ class _Answer:
     has_text: bool = False
     calls: list[_Call] = field(default_factory=list)
     _open: dict[int, _Call] = field(default_factory=dict)  # by the index that their pieces go by
+    _index: int = 0  # of the last piece
     _spent: Spent | None = None
 
     def read(self, chunk: dict[str, Any]) -> list[Piece]:
@@ -156,17 +169,20 @@ class _Answer:
 
     def _read_call(self, piece: dict[str, Any]) -> None:
         function = piece.get("function") or {}
-        index = int(piece.get("index") or 0)
-        call = self._open.get(index)
-        # Some servers send each call whole, and all of them under index 0.
-        if call is None or (piece.get("id") and piece["id"] != call.call_id):
-            call = _Call(str(piece.get("id") or f"call_{len(self.calls) + 1}"), str(function.get("name") or ""), [])
-            self._open[index] = call
-            self.calls.append(call)
-        elif function.get("name") and not call.tool:
-            call.tool = str(function["name"])
+        call_id, tool = str(piece.get("id") or ""), str(function.get("name") or "")
         args = function.get("arguments") or ""
-        call.args.append(args if isinstance(args, str) else json.dumps(args))
+        if not isinstance(args, str):
+            args = json.dumps(args)
+        # A piece without an index goes on with the last call.
+        index = int(piece["index"]) if piece.get("index") is not None else self._index
+        call = self._open.get(index)
+        if call is None or call.is_followed_by(call_id, tool, args):
+            call = self._open[index] = _Call(call_id or f"call_{len(self.calls) + 1}", tool)
+            self.calls.append(call)
+        self._index = index
+        call.tool = call.tool or tool
+        if args:
+            call.args.append(args)
 
     def _read_usage(self, chunk: dict[str, Any]) -> None:
         if usage := chunk.get("usage"):
