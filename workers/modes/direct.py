@@ -2,6 +2,7 @@
 
 from contextlib import aclosing
 
+from workers.llm.base import empty_answer
 from workers.modes.base import Answered, Turn, Work, Working
 
 
@@ -14,4 +15,6 @@ async def direct(work: Work) -> Working:
             work.check()
             if (shown := turn.take(piece)) is not None:
                 yield shown
+    if not turn.text.strip():
+        raise empty_answer()  # it asked for tools that it was not offered
     yield Answered(turn.text, turn.reasoning, turn.cut)

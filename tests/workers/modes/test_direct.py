@@ -7,7 +7,20 @@ from collections.abc import AsyncGenerator
 import pytest
 
 from tests.workers.scripted import ScriptedLLM, asking, keep
-from workers.llm.base import LLM, Cut, LLMError, Piece, Prompt, Reasoning, Spent, Stopped, StopReason, Text, Void
+from workers.llm.base import (
+    LLM,
+    Cut,
+    LLMError,
+    Piece,
+    Prompt,
+    Reasoning,
+    Spent,
+    Stopped,
+    StopReason,
+    Text,
+    ToolCall,
+    Void,
+)
 from workers.llm.chain import Chain
 from workers.modes import MODES, open_mode
 from workers.modes.base import Answered, Cleared, Delta, ReasoningDelta, Work, Yield
@@ -45,6 +58,11 @@ async def test_an_answer_that_was_cut_says_so(mode: str, reason: StopReason, cut
     work = Work(asking("?"), ScriptedLLM([Text("Half"), Stopped(reason)]), lambda: None)
     *_, answered = [one async for one in open_mode(mode)(work)]
     assert answered == Answered("Half", cut=cut)
+
+
+async def test_one_that_only_calls_what_it_was_not_offered_has_given_no_answer() -> None:
+    seen, error = await outcome_of(ScriptedLLM([Text(" "), ToolCall("1", "look", "{}")]))
+    assert (seen, error and error.code) == ([Delta(" ")], "llm_empty")
 
 
 async def test_that_a_void_try_was_cut_says_nothing_of_the_answer() -> None:
