@@ -58,6 +58,7 @@ CHAT_LLM_CONNECT_S = env.number("CHAT_LLM_CONNECT_S", 5)
 CHAT_LLM_FIRST_TOKEN_S = env.number("CHAT_LLM_FIRST_TOKEN_S", 30)
 CHAT_LLM_BETWEEN_TOKENS_S = env.number("CHAT_LLM_BETWEEN_TOKENS_S", 30)
 CHAT_LLM_TOTAL_S = env.number("CHAT_LLM_TOTAL_S", 300)
+CHAT_LLM_ANSWER_CHARS = env.count("CHAT_LLM_ANSWER_CHARS", 1_000_000)  # with its thoughts and calls
 CHAT_RUN_S = env.number("CHAT_RUN_S", 600)  # of work on one answer, unless its agent sets a limit
 CHAT_RUN_STEPS = env.count("CHAT_RUN_STEPS", 10)  # calls of its LLM for one answer, likewise
 

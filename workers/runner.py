@@ -43,6 +43,7 @@ def llm_named(name: str) -> LLM:
         first_token_s=settings.CHAT_LLM_FIRST_TOKEN_S,
         between_tokens_s=settings.CHAT_LLM_BETWEEN_TOKENS_S,
         total_s=settings.CHAT_LLM_TOTAL_S,
+        answer_chars=settings.CHAT_LLM_ANSWER_CHARS,
     )
     try:
         return open_llm(name, limits)

@@ -11,6 +11,7 @@ from typing import Any
 
 from workers.llm.base import (
     Called,
+    Coming,
     Limits,
     Piece,
     Prompt,
@@ -101,6 +102,7 @@ class _Answer:
                 args = [json.dumps(block["input"])] if block.get("input") else []
                 self._calls.append((str(block["id"]), str(block["name"]), args))
                 self._open[event["index"]] = args
+                return Coming("".join(args))
             return self._piece(event["index"], block)
         if kind == "message_start":
             self._add_usage(event["message"].get("usage"))
@@ -128,14 +130,16 @@ class _Answer:
     def _piece(self, index: int, delta: dict[str, Any]) -> Piece | None:
         kind = delta["type"]
         if kind in ("text_delta", "text"):
-            if text := delta["text"]:
+            if text := _text(delta["text"]):
                 self.has_text = True
                 return Text(text)
         elif kind in ("thinking_delta", "thinking"):
-            if text := delta["thinking"]:
+            if text := _text(delta["thinking"]):
                 return Reasoning(text)
         elif kind == "input_json_delta":
-            self._open[index].append(delta["partial_json"])
+            args = _text(delta["partial_json"])
+            self._open[index].append(args)
+            return Coming(args)
         return None
 
     def _add_usage(self, usage: dict[str, Any] | None) -> None:
@@ -153,6 +157,12 @@ class _Answer:
         cached = used("cache_read_input_tokens", 0)
         read = used("input_tokens", 0) + cached + used("cache_creation_input_tokens", 0)
         return Spent(read, used("output_tokens", 0), cached)
+
+
+def _text(told: Any) -> str:
+    if not isinstance(told, str):
+        raise TypeError
+    return told
 
 
 # --- what is sent -----------------------------------------------------------------------------------------------------

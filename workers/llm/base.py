@@ -113,6 +113,13 @@ class Reasoning:
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class Coming:
+    """A piece of a call that is not whole yet: the model goes on, and this is what it writes."""
+
+    text: str
+
+
 # Why a model stopped: it was done; its answer became too long; it waits for its calls; it would not go on.
 StopReason = Literal["end", "length", "tools", "refused"]
 Cut = Literal["length", "refused"]  # the reasons after which there may be half an answer
@@ -144,7 +151,7 @@ class Void:
     """What this call yielded so far counts for nothing: another try follows. Only `chain.py` yields it."""
 
 
-Piece = Text | Reasoning | ToolCall | Stopped | Spent | Void
+Piece = Text | Reasoning | Coming | ToolCall | Stopped | Spent | Void
 
 
 class LLM(Protocol):
@@ -160,12 +167,13 @@ class LLM(Protocol):
 
 @dataclass(frozen=True)
 class Limits:
-    """How long to wait for a model, in seconds. 0 = no limit."""
+    """How long to wait for a model, in seconds, and how much it may write. 0 = no limit."""
 
     connect_s: float = 5.0
     first_token_s: float = 30.0
     between_tokens_s: float = 30.0
     total_s: float = 300.0
+    answer_chars: int = 1_000_000  # with its thoughts and calls
 
 
 ErrorCode = Literal["llm_timeout", "llm_unavailable", "llm_rejected", "llm_empty", "run_too_long"]

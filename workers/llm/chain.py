@@ -16,6 +16,7 @@ from typing import Literal
 from workers.llm import is_loaded
 from workers.llm.base import (
     LLM,
+    Coming,
     LLMError,
     Piece,
     Prompt,
@@ -117,9 +118,9 @@ class Chain:
     async def _once(self, prompt: Prompt) -> AsyncGenerator[Piece, None]:
         """Yield what one call to one model says, and account for it however it ends."""
         name = self.name
-        said = ""
+        said = coming = ""
         spent: Spent | None = None
-        is_answer = False
+        is_answer, may_call = False, bool(prompt.tools) and prompt.may_call
         # The first model of a provider loads its packages: beside the loop, on which others are answered too.
         llm = self._open(name) if is_loaded(name) else await asyncio.to_thread(self._open, name)
         try:
@@ -131,15 +132,18 @@ class Chain:
                     elif isinstance(piece, Spent):
                         spent = piece
                         continue
+                    elif isinstance(piece, Coming):
+                        coming += piece.text
+                        continue
                     elif isinstance(piece, ToolCall):
-                        said += piece.args_json
-                        is_answer = True
+                        said += "" if coming else piece.args_json
+                        is_answer = is_answer or may_call
                     yield piece
             if not is_answer:
                 raise empty_answer()
         finally:
             # A call that broke off told no usage. What had not begun to answer is taken to have cost nothing.
-            if spent is None and said:
+            if spent is None and (said := said + coming):
                 spent = Spent(estimate_prompt(prompt), estimate_tokens(said))
             self._on_call(Call(name, spent or Spent(0, 0)))
 

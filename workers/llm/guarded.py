@@ -1,4 +1,4 @@
-"""From what a provider sends to what can be relied on: time limits around any model, and clean text.
+"""From what a provider sends to what can be relied on: limits around any model, and clean text.
 
 Text: Postgres refuses a NUL, at the very last insert; and a provider that cuts its stream by UTF-16 units sends half
 a character at the end of one piece and the other half in the next. So NULs go, and a half waits for its other half.
@@ -12,9 +12,21 @@ from contextlib import aclosing
 from dataclasses import replace
 
 from chat.clean import clean_text
-from workers.llm.base import LLM, Limits, LLMError, Piece, Prompt, Reasoning, Spent, Text, ToolCall
+from workers.llm.base import (
+    LLM,
+    Coming,
+    Limits,
+    LLMError,
+    Piece,
+    Prompt,
+    Reasoning,
+    Spent,
+    Text,
+    ToolCall,
+)
 from workers.llm.measured import Measured
 
+ARGS_KEPT = 60_000  # characters of a call's arguments: more than any tool takes, so that what was cut is refused
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -102,7 +114,7 @@ class Deadline:
 
 
 class Guarded:
-    """A model within time limits, whose text is clean and whose pieces are never empty."""
+    """A model within its limits, whose text is clean and whose pieces are never empty."""
 
     def __init__(self, llm: LLM, limits: Limits) -> None:
         self._llm = llm
@@ -116,17 +128,23 @@ class Guarded:
         """Yield the pieces of the guarded model. Raises: LLMError, also `llm_timeout` and `run_too_long`."""
         text, reasoning = CleanText(), CleanText()
         spent: Spent | None = None
+        chars, chars_most = 0, self._limits.answer_chars or math.inf
         with Measured(self.name) as call:
             async with aclosing(self._in_time(prompt)) as pieces:
                 async for piece in pieces:
                     if call.is_silent:
                         call.first()
                     if isinstance(piece, Text):
+                        chars += len(piece.text)
                         if shown := text.feed(piece.text):
                             yield piece if shown is piece.text else Text(shown)
                     elif isinstance(piece, Reasoning):
+                        chars += len(piece.text)
                         if shown := reasoning.feed(piece.text):
                             yield piece if shown is piece.text else Reasoning(shown)
+                    elif isinstance(piece, Coming):
+                        chars += len(piece.text)
+                        yield piece
                     elif isinstance(piece, Spent):
                         spent = piece
                         call.spent(spent)
@@ -134,8 +152,11 @@ class Guarded:
                         for rest in _rests(reasoning, text):
                             yield rest
                         if isinstance(piece, ToolCall):
-                            piece = replace(piece, args_json=clean_text(piece.args_json))  # noqa: PLW2901
+                            args_json = clean_text(piece.args_json)[:ARGS_KEPT]
+                            piece = replace(piece, args_json=args_json)  # noqa: PLW2901
                         yield piece
+                    if chars > chars_most:
+                        raise _too_much(self._limits)
         for rest in _rests(reasoning, text):
             yield rest
         if spent:
@@ -178,3 +199,7 @@ class Guarded:
 
 def _too_long(limits: Limits) -> LLMError:
     return LLMError("run_too_long", f"The answer took longer than {limits.total_s:g} s and was stopped.")
+
+
+def _too_much(limits: Limits) -> LLMError:
+    return LLMError("run_too_long", f"The answer became longer than {limits.answer_chars} characters and was stopped.")

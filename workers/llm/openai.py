@@ -10,6 +10,7 @@ from typing import Any
 
 from workers.llm.base import (
     Called,
+    Coming,
     Limits,
     Line,
     Piece,
@@ -148,8 +149,7 @@ class _Answer:
                     pieces.append(Reasoning(delta[name]))
                     break
         if calls := delta.get("tool_calls"):
-            for call in calls:
-                self._read_call(call)
+            pieces += [Coming(self._read_call(call)) for call in calls]
         if finish := choice.get("finish_reason"):
             self.stop = _STOPS.get(str(finish).lower())
             if self.stop is None:
@@ -167,7 +167,8 @@ class _Answer:
             return None
         return END_S if self.is_done else USAGE_S
 
-    def _read_call(self, piece: dict[str, Any]) -> None:
+    def _read_call(self, piece: dict[str, Any]) -> str:
+        """Take a piece of a call. Returns what it adds to the arguments."""
         function = piece.get("function") or {}
         call_id, tool = str(piece.get("id") or ""), str(function.get("name") or "")
         args = function.get("arguments") or ""
@@ -183,6 +184,7 @@ class _Answer:
         call.tool = call.tool or tool
         if args:
             call.args.append(args)
+        return args
 
     def _read_usage(self, chunk: dict[str, Any]) -> None:
         if usage := chunk.get("usage"):

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -14,22 +15,28 @@ from workers.llm import chain as chains
 from workers.llm import close_clients, open_llm
 from workers.llm.base import (
     LLM,
+    Coming,
     ErrorCode,
     Fault,
     Limits,
     LLMError,
     Piece,
+    Prompt,
     Reasoning,
     Spent,
     Stopped,
     Text,
     ToolCall,
+    ToolSpec,
     Void,
     empty_answer,
+    estimate_prompt,
 )
 from workers.llm.chain import Call, Chain
 
 Script = Sequence[Piece | float | LLMError]
+QUESTION = asking("a question")
+LOOK = ToolSpec("look", "Look.", {"type": "object", "properties": {}})
 
 
 def failed(fault: Fault = "temporary", code: ErrorCode = "llm_unavailable", after_s: float | None = 0.0) -> LLMError:
@@ -54,10 +61,10 @@ class Models:
         self.opened.append(ScriptedLLM(script))
         return self.opened[-1]
 
-    async def answer(self) -> tuple[list[Piece], LLMError | None]:
+    async def answer(self, prompt: Prompt = QUESTION) -> tuple[list[Piece], LLMError | None]:
         seen: list[Piece] = []
         try:
-            await keep(seen, self.chain.stream(asking("a question")))
+            await keep(seen, self.chain.stream(prompt))
         except LLMError as error:
             return seen, error
         finally:
@@ -134,7 +141,15 @@ async def test_an_answer_without_a_word_is_a_failure_that_may_pass(nothing: Scri
 
 async def test_a_call_of_a_tool_is_an_answer_without_a_word() -> None:
     models = Models(("main", [ToolCall("1", "look", "{}"), Stopped("tools")]))
-    assert await models.answer() == ([ToolCall("1", "look", "{}"), Stopped("tools")], None)
+    offered = replace(QUESTION, tools=(LOOK,))
+    assert await models.answer(offered) == ([ToolCall("1", "look", "{}"), Stopped("tools")], None)
+
+
+@pytest.mark.parametrize("prompt", [QUESTION, replace(QUESTION, tools=(LOOK,), may_call=False)])
+async def test_a_call_of_a_tool_that_was_not_offered_is_none(prompt: Prompt) -> None:
+    call = ToolCall("1", "look", "{}")
+    models = Models(("main", [call]), ("main", [call]), ("next", [Text("Yes")]))
+    assert await models.answer(prompt) == ([call, Void(), call, Void(), Text("Yes")], None)
 
 
 async def test_it_stays_with_the_one_that_answered() -> None:
@@ -178,6 +193,22 @@ async def test_a_model_that_cannot_be_opened_is_passed_over_and_its_operator_tol
 
 
 # --- what it cost -----------------------------------------------------------------------------------------------------
+
+
+async def test_what_was_written_of_a_call_is_estimated_too() -> None:
+    """As it is shown to nobody, it makes no void either."""
+    models = Models(("main", [Coming("abcd"), Coming("efgh"), failed("auth")]), ("next", [Text("Yes"), Spent(1, 1)]))
+    assert await models.answer() == ([Text("Yes")], None)
+    assert models.calls == [Call("main", Spent(3, 2)), Call("next", Spent(1, 1))]
+
+
+async def test_a_call_whose_pieces_were_seen_is_estimated_once() -> None:
+    call = ToolCall("1", "look", "abcdefgh")
+    models = Models(("main", [Coming("abcd"), Coming("efgh"), call]), ("main", [call]))
+    for _ in range(2):
+        assert await models.answer(replace(QUESTION, tools=(LOOK,))) == ([call], None)
+    read = estimate_prompt(replace(QUESTION, tools=(LOOK,)))
+    assert models.calls == [Call("main", Spent(read, 2))] * 2
 
 
 async def test_a_call_that_broke_off_is_estimated_and_one_that_never_began_cost_nothing() -> None:

@@ -6,10 +6,13 @@ from collections.abc import AsyncGenerator
 
 import pytest
 
+from chat.protocol.commands import ARGS_MAX
 from tests.processes import PATIENCE
 from tests.workers.scripted import ScriptedLLM, asking, keep, read
-from workers.llm.base import Limits, LLMError, Piece, Prompt, Reasoning, Spent, Text, ToolCall
-from workers.llm.guarded import CleanText, Deadline, Guarded
+from workers.llm.base import Coming, Limits, LLMError, Piece, Prompt, Reasoning, Spent, Text, ToolCall
+from workers.llm.guarded import ARGS_KEPT, CleanText, Deadline, Guarded
+from workers.tools import load_tools
+from workers.tools.base import BadArgs
 
 SHORT = Limits(first_token_s=0.15, between_tokens_s=0.15, total_s=0.5)
 
@@ -86,6 +89,31 @@ async def test_a_time_out_inside_the_model_is_not_taken_for_ours() -> None:
 
     with pytest.raises(TimeoutError, match="its own"):
         await read(Guarded(Broken(), Limits()), asking("?"))
+
+
+async def test_a_call_that_takes_long_to_write_is_no_silence() -> None:
+    call = ToolCall("c1", "save", '{"text": "' + "word " * 6 + '"}')
+    llm = ScriptedLLM([step for _ in range(6) for step in (0.1, Coming("word "))] + [call])
+    seen = await read(Guarded(llm, Limits(first_token_s=0.4, between_tokens_s=0.4, total_s=5)), asking("Save it."))
+    assert seen[-1] == call
+
+
+@pytest.mark.parametrize("piece", [Text("1234"), Reasoning("1234"), Coming("1234")])
+async def test_a_model_that_writes_too_much_is_stopped_and_is_not_worth_another_try(piece: Piece) -> None:
+    llm = ScriptedLLM([piece] * 1000)
+    error, seen, _ = await failure_of(llm, Limits(answer_chars=10))
+    assert (error.code, error.temporary, seen) == ("run_too_long", False, [piece] * 3)
+    assert "10 characters" in error.message
+    assert llm.closed == 1
+    assert len(await read(Guarded(ScriptedLLM([piece] * 1000), Limits(answer_chars=0)), asking("?"))) == 1000
+
+
+async def test_of_arguments_that_no_tool_takes_no_more_is_kept_than_shows_that() -> None:
+    call = ToolCall("c1", "save", '{"text": "' + "w" * 1_000_000 + '"}')
+    [kept] = await read(Guarded(ScriptedLLM([call]), Limits()), asking("Save it."))
+    assert isinstance(kept, ToolCall) and len(kept.args_json) == ARGS_KEPT > ARGS_MAX
+    with pytest.raises(BadArgs, match="longer than"):
+        load_tools()["ask_human"].read_args(kept.args_json)
 
 
 @pytest.mark.parametrize("also_cancelled", [False, True])

@@ -52,7 +52,8 @@ def calls_in(pieces: list[Piece]) -> list[tuple[str, Any]]:
     return [(piece.tool, json.loads(piece.args_json)) for piece in pieces if isinstance(piece, ToolCall)]
 
 
-LOOK, SEND = ("look", {}), ("send", {"number": 7})
+LOOK: tuple[str, Any] = ("look", {})
+SEND: tuple[str, Any] = ("send", {"number": 7})
 
 
 @pytest.mark.parametrize(
