@@ -142,8 +142,10 @@ class _Answer:
             return Coming(args)
         return None
 
-    def _add_usage(self, usage: dict[str, Any] | None) -> None:
-        self._usage |= {name: tokens_told(value) for name, value in (usage or {}).items()}
+    def _add_usage(self, usage: Any) -> None:
+        if isinstance(usage, dict):
+            # What is told last counts; but some servers say null or 0 at the end of what they had told before.
+            self._usage |= {name: tokens_told(value) or self._usage.get(name, 0) for name, value in usage.items()}
 
     def last(self) -> list[Piece]:
         """Give what is known at the end: the calls, why it stopped, what it cost. Raises: LLMError."""

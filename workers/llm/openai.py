@@ -139,9 +139,9 @@ class _Answer:
         pieces: list[Piece] = []
         text = delta.get("content") or delta.get("refusal")
         if text:
-            if not isinstance(text, str):
-                raise TypeError
-            self.has_text = True
+            if not isinstance(text, str):  # some servers send it in parts
+                text = "".join(part["text"] for part in text if part["type"] == "text")
+            self.has_text = self.has_text or bool(text)
             pieces.append(Text(text))
         else:
             for name in _THOUGHTS:
@@ -187,8 +187,10 @@ class _Answer:
         return args
 
     def _read_usage(self, chunk: dict[str, Any]) -> None:
-        if usage := chunk.get("usage"):
-            details = usage.get("prompt_tokens_details") or {}
+        usage = chunk.get("usage")
+        if usage and isinstance(usage, dict):
+            details = usage.get("prompt_tokens_details")
+            details = details if isinstance(details, dict) else {}
             self._spent = Spent(
                 tokens_told(usage.get("prompt_tokens")),
                 tokens_told(usage.get("completion_tokens")),

@@ -38,8 +38,8 @@ class Events:
         self._rest = lines.pop()
         for line in lines:
             if not line:
-                if self._data:
-                    yield self._take()
+                if self._data and (data := self._take()):  # as the standard has it, an event without data is none
+                    yield data
             elif line.startswith(b"data:"):
                 self._size += len(line)
                 self._bound(self._size)

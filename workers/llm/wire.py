@@ -31,6 +31,7 @@ ODD = (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, Recu
 USAGE_S, END_S = 2.0, 0.25
 UNREADABLE = "The language model sent something that cannot be read."
 
+_NO_HEADERS: Mapping[str, str] = {}
 _TRY_AGAIN = {408, 409, 425, 429}
 _SPENT_OUT = {"insufficient_quota", "billing_error", "billing_hard_limit_reached", "credit_balance_too_low"}
 _NO_ENTRY = {"authentication_error", "permission_error", "invalid_api_key", "account_deactivated"}
@@ -77,9 +78,11 @@ class Server:
             async with self._http.post(url, data=content, allow_redirects=False) as response:
                 if response.status != 200:
                     raise await _refusal(response)
-                if "text/html" in response.headers.get("Content-Type", ""):
+                content_type = response.headers.get("Content-Type", "")
+                if "text/html" in content_type:
                     raise unreadable()
-                async with aclosing(events_of(response.content.iter_any())) as events:
+                chunks = _events_at(response) if "json" in content_type else response.content.iter_any()
+                async with aclosing(events_of(chunks)) as events:
                     yield events
         except aiohttp.ConnectionTimeoutError as error:
             raise LLMError("llm_timeout", "The language model could not be reached in time.", temporary=True) from error
@@ -209,8 +212,11 @@ def broken_off() -> LLMError:
     return unavailable("The connection to the language model broke off.")
 
 
-def told_error(error: Any) -> LLMError:
-    """Classify an error that a stream holds instead of a piece."""
+def told_error(error: Any, headers: Mapping[str, str] = _NO_HEADERS) -> LLMError:
+    """Classify an error that a stream holds instead of a piece, or a body instead of a stream."""
+    code = error.get("code") if isinstance(error, dict) else None
+    if isinstance(code, int) and 400 <= code < 600:  # the status that it would have been refused with
+        return _refused(code, error, headers)
     words = _words(error)
     if fault := _fault_by(words):
         return _rejected(fault)
@@ -219,24 +225,48 @@ def told_error(error: Any) -> LLMError:
     return unavailable("The language model reported an error.")
 
 
-async def _refusal(response: aiohttp.ClientResponse) -> LLMError:
-    status = response.status
-    body = b""
-    async for chunk in response.content.iter_any():
+async def _events_at(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+    """Give the chunks of a body that calls itself JSON: some servers call a stream so. Raises: LLMError.
+
+    What is JSON indeed is an error that its server calls a success, or a whole answer, which nobody asked for.
+    """
+    chunks = response.content.iter_any()
+    async for chunk in chunks:
+        if start := chunk.lstrip():
+            if start.startswith(b"{"):
+                told = await _json_of(chunks, start)
+                raise told_error(told["error"], response.headers) if told.get("error") else unreadable()
+            yield start
+            break
+    async for chunk in chunks:
+        yield chunk
+
+
+async def _json_of(chunks: AsyncIterator[bytes], body: bytes = b"") -> dict[str, Any]:
+    """Read the JSON of a body, as far as it is read at all."""
+    async for chunk in chunks:
         body += chunk
         if len(body) > MAX_ERROR_BYTES:
             break
     try:
         told = json.loads(body)
-        error = told.get("error", told) if isinstance(told, dict) else {}
     except (ValueError, RecursionError):
-        error = {}
+        return {}
+    return told if isinstance(told, dict) else {}
+
+
+async def _refusal(response: aiohttp.ClientResponse) -> LLMError:
+    told = await _json_of(response.content.iter_any())
+    return _refused(response.status, told.get("error", told), response.headers)
+
+
+def _refused(status: int, error: Any, headers: Mapping[str, str]) -> LLMError:
     fault = _fault_by(_words(error)) if 400 <= status < 500 else None
     if fault and (status != 429 or fault == "auth"):
         return _rejected(fault, status)
     if status >= 500 or status in _TRY_AGAIN:
         text = "is over its rate limit" if status == 429 else "is not available right now"
-        return unavailable(f"The language model {text}.", retry_after_s(response.headers))
+        return unavailable(f"The language model {text}.", retry_after_s(headers))
     if status in (401, 402, 403):
         return _rejected("auth", status)
     if status == 413:

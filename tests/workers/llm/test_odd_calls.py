@@ -1,25 +1,15 @@
 """Which calls the model made, out of the pieces of odd servers: what it did not write is never called."""
 
-from __future__ import annotations
-
 import json
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
 from tests.workers.llm.odd_server import HEAD, anthropic, event, odd_server, openai, said
 from tests.workers.scripted import asking, read
-from workers.llm import close_clients
 from workers.llm.base import LLMError, Piece, Stopped, ToolCall
 
 DONE = event("[DONE]")
-
-
-@pytest.fixture(autouse=True)
-async def clients_closed() -> AsyncIterator[None]:
-    yield
-    await close_clients()
 
 
 def part(args: str = "", tool: str | None = None, call_id: str | None = None, index: int | None = 0) -> dict[str, Any]:

@@ -1,25 +1,15 @@
 """How an answer may end, and which ends make it a whole one."""
 
-from __future__ import annotations
-
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
 from tests.workers.llm.odd_server import HEAD, anthropic, event, odd_server, openai, said, text_of
 from tests.workers.scripted import asking, keep, read
-from workers.llm import close_clients
 from workers.llm.base import LLM, Fault, LLMError, Piece, Stopped, StopReason
 
 HALF = "Do NOT press it, unless "
 DONE = event("[DONE]")
-
-
-@pytest.fixture(autouse=True)
-async def clients_closed() -> AsyncIterator[None]:
-    yield
-    await close_clients()
 
 
 async def failure_of(llm: LLM) -> tuple[LLMError, str]:

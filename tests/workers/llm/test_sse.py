@@ -37,6 +37,12 @@ def test_an_event_is_given_as_soon_as_it_is_whole() -> None:
     assert list(events.feed(b"\ndata: b")) == ["a"]
 
 
+def test_an_event_without_data_is_none() -> None:
+    """Some servers keep a connection alive with them."""
+    assert read([b"data:\n\ndata: a\n\ndata: \n\n", b"data\n\n:\n\ndata: b\n\n"]) == ["a", "b"]
+    assert read([b"data:\ndata:\n\n"]) == ["\n"]
+
+
 @pytest.mark.parametrize("piece", [b"x" * 65536, b"data: " + b"x" * 65536 + b"\n"])
 def test_what_never_ends_is_given_up(piece: bytes) -> None:
     events = Events()
