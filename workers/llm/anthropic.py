@@ -24,7 +24,8 @@ from workers.llm.base import (
     ToolSpec,
     tokens_told,
 )
-from workers.llm.wire import END_S, USAGE_S, broken_off, ending, named_server, read_rest, server_here, told_error
+from workers.llm.failures import broken_off, told_error
+from workers.llm.wire import END_S, USAGE_S, ending, named_server, read_rest, server_here
 
 _ANTHROPIC_URL = "https://api.anthropic.com"
 _VERSION = "2023-06-01"

@@ -23,17 +23,8 @@ from workers.llm.base import (
     ToolCall,
     tokens_told,
 )
-from workers.llm.wire import (
-    END_S,
-    USAGE_S,
-    broken_off,
-    ending,
-    is_json,
-    named_server,
-    read_rest,
-    server_here,
-    told_error,
-)
+from workers.llm.failures import broken_off, told_error
+from workers.llm.wire import END_S, USAGE_S, ending, is_json, named_server, read_rest, server_here
 
 _OPENAI_URL = "https://api.openai.com/v1"
 _DONE = "[DONE]"

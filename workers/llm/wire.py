@@ -1,18 +1,12 @@
-"""What providers that speak HTTP share: connections, a request whose answer streams, its end, its failures.
-
-Nothing that a server wrote is ever passed on: its words may hold a key, an address or a prompt.
-"""
+"""What providers that speak HTTP share: connections, a request whose answer streams, its end."""
 
 import asyncio
 import ipaddress
 import json
-import math
 import re
-import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import replace
-from email.utils import parsedate_to_datetime
 from io import BytesIO
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,7 +14,8 @@ from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 
-from workers.llm.base import Fault, LLMError, Piece, Spent, Stopped, StopReason, ToolCall
+from workers.llm.base import LLMError, Piece, Spent, Stopped, StopReason, ToolCall
+from workers.llm.failures import broken_off, refused, told_error, unavailable, unreadable
 from workers.llm.loops import client_here
 from workers.llm.sse import EventTooLong, events_of
 
@@ -29,18 +24,6 @@ MAX_ERROR_BYTES = 64 * 1024
 ODD = (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, RecursionError)
 # Once an answer is whole: how long to wait for its usage and last event, and after these for its stream to end.
 USAGE_S, END_S = 2.0, 0.25
-UNREADABLE = "The language model sent something that cannot be read."
-
-_NO_HEADERS: Mapping[str, str] = {}
-_TRY_AGAIN = {408, 409, 425, 429}
-_SPENT_OUT = {"insufficient_quota", "billing_error", "billing_hard_limit_reached", "credit_balance_too_low"}
-_NO_ENTRY = {"authentication_error", "permission_error", "invalid_api_key", "account_deactivated"}
-_TOO_LONG = re.compile(
-    r"context[_ ](length|window|size)|maximum context|too many (input )?tokens"
-    r"|(prompt|input|request) (is )?too (long|large)|exceeds? .{0,40}(context|token limit|tokens? allowed)"
-    r"|reduce the length",
-    re.IGNORECASE,
-)
 
 
 class Server:
@@ -199,32 +182,7 @@ def is_loopback(base_url: str) -> bool:
         return False
 
 
-# --- failures ---------------------------------------------------------------------------------------------------------
-def unavailable(message: str, retry_after_s: float | None = None) -> LLMError:
-    return LLMError("llm_unavailable", message, temporary=True, retry_after_s=retry_after_s)
-
-
-def unreadable() -> LLMError:
-    return unavailable(UNREADABLE)
-
-
-def broken_off() -> LLMError:
-    return unavailable("The connection to the language model broke off.")
-
-
-def told_error(error: Any, headers: Mapping[str, str] = _NO_HEADERS) -> LLMError:
-    """Classify an error that a stream holds instead of a piece, or a body instead of a stream."""
-    code = error.get("code") if isinstance(error, dict) else None
-    if isinstance(code, int) and 400 <= code < 600:  # the status that it would have been refused with
-        return _refused(code, error, headers)
-    words = _words(error)
-    if fault := _fault_by(words):
-        return _rejected(fault)
-    if words & {"invalid_request_error", "content_filter", "content_policy_violation"}:
-        return _rejected("validation")
-    return unavailable("The language model reported an error.")
-
-
+# --- bodies that are no stream ----------------------------------------------------------------------------------------
 async def _events_at(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
     """Give the chunks of a body that calls itself JSON: some servers call a stream so. Raises: LLMError.
 
@@ -257,67 +215,4 @@ async def _json_of(chunks: AsyncIterator[bytes], body: bytes = b"") -> dict[str,
 
 async def _refusal(response: aiohttp.ClientResponse) -> LLMError:
     told = await _json_of(response.content.iter_any())
-    return _refused(response.status, told.get("error", told), response.headers)
-
-
-def _refused(status: int, error: Any, headers: Mapping[str, str]) -> LLMError:
-    fault = _fault_by(_words(error)) if 400 <= status < 500 else None
-    if fault and (status != 429 or fault == "auth"):
-        return _rejected(fault, status)
-    if status >= 500 or status in _TRY_AGAIN:
-        text = "is over its rate limit" if status == 429 else "is not available right now"
-        return unavailable(f"The language model {text}.", retry_after_s(headers))
-    if status in (401, 402, 403):
-        return _rejected("auth", status)
-    if status == 413:
-        return _rejected("context", status)
-    return _rejected("validation" if status in (400, 422) else "unknown", status)
-
-
-def _words(error: Any) -> set[str]:
-    """What an error calls itself, and "too_long" where its text says so."""
-    if not isinstance(error, dict):
-        return set()
-    words = {str(error.get(key)).lower() for key in ("type", "code", "status")}
-    message = str(error.get("message"))[:2000]
-    if "credit balance is too low" in message:  # Anthropic says so in words alone
-        words.add("billing_error")
-    if _TOO_LONG.search(f"{words} {message}"):
-        words.add("too_long")
-    return words
-
-
-def _fault_by(words: set[str]) -> Fault | None:
-    if words & _SPENT_OUT or words & _NO_ENTRY:
-        return "auth"
-    return "context" if "too_long" in words or "request_too_large" in words else None
-
-
-def _rejected(fault: Fault, status: int | None = None) -> LLMError:
-    if fault == "context":
-        reason = "the conversation is too long for it"
-    elif fault == "auth":
-        reason = "the key is not accepted" if status in (401, 403) else "the account has no access or no quota left"
-    elif status == 404:
-        reason = "the model is not known there"
-    else:
-        reason = f"status {status}" if status else "it is not valid"
-    return LLMError("llm_rejected", f"The language model refused the request: {reason}.", fault=fault)
-
-
-def retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """Read how long a server asks us to wait: in milliseconds, in seconds, or until a date."""
-    for name, unit_s in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
-        value = headers.get(name, "").strip()
-        if not value:
-            continue
-        try:
-            seconds = float(value) * unit_s
-        except ValueError:
-            try:
-                seconds = parsedate_to_datetime(value).timestamp() - time.time()
-            except (ValueError, TypeError, OverflowError):
-                continue
-        if math.isfinite(seconds):
-            return max(0.0, seconds)
-    return None
+    return refused(response.status, told.get("error", told), response.headers)
