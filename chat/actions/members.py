@@ -91,7 +91,7 @@ def add_member(user: User, session_id: UUID, new: NewMember, *, by_operator: boo
     if other is None:
         raise InvalidInput("There is no such user.", fields={"username": "unknown"})
     with locked_by(user, session_id, by_operator=by_operator, who=as_owner) as log:
-        member = Member.objects.filter(session_id=session_id, user=other).first()
+        member = Member.objects.select_related("user").filter(session_id=session_id, user=other).first()
         if member is None and by_operator:
             raise NotFound("They are no member any more.")  # taken out, after the operator's page was made
         if member is None:
@@ -104,7 +104,6 @@ def add_member(user: User, session_id: UUID, new: NewMember, *, by_operator: boo
         else:
             return member
         log.append_event("session.member_added", extra={"member": {**other.as_data(), "role": new.role}})
-    member.user = other
     return member
 
 

@@ -23,6 +23,17 @@ async def test_an_owner_lets_people_in_changes_their_role_and_takes_them_out(ada
     assert await ada.refused("DELETE", f"{path}{ben.id}/") == (404, "not_found")
 
 
+async def test_one_who_is_there_already_is_answered_the_same_again(ada: Caller, ben: Caller) -> None:
+    session_id = await ada.new_session()
+    path = f"{SESSIONS}{session_id}/members/"
+    assert ben.user is not None
+    added = await ada.post(path, {"username": "ben", "role": "member"}, 201)
+    last_seq = (await ada.get(f"{SESSIONS}{session_id}/"))["last_seq"]
+    assert await ada.post(path, {"username": "ben", "role": "member"}, 201) == added
+    assert (await ada.post(path, {"username": "ada", "role": "owner"}, 201))["username"] == "ada"
+    assert (await ada.get(f"{SESSIONS}{session_id}/"))["last_seq"] == last_seq, "nothing has changed"
+
+
 async def test_a_member_may_leave_and_change_nobody_else(ada: Caller, ben: Caller, eve: Caller) -> None:
     session_id = await ada.new_session()
     path = f"{SESSIONS}{session_id}/members/"
