@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from typing import Any, ClassVar
 from uuid import UUID, uuid4
 
@@ -82,8 +83,8 @@ class ChatConsumer(AsyncConsumer):
                 await self._connect()
             elif message["type"] == "websocket.receive":
                 await self._receive(message.get("text"))
-                # It asks faster than it reads: then it is not read. Polled, since it may also be closed meanwhile.
-                while not self._closing and self.writer.is_full:  # noqa: ASYNC110
+                # It asks faster than it reads, or than is done: then it is not read. Polled, as it may be closed meanwhile.
+                while not self._closing and (self.writer.is_full or self._inbox.full()):  # noqa: ASYNC110
                     await asyncio.sleep(FULL_POLL_S)
             elif message["type"] == "websocket.disconnect":
                 if self in _open and not self._closing:
@@ -146,6 +147,10 @@ class ChatConsumer(AsyncConsumer):
         metrics.SOCKETS_CLOSED.labels(str(code)).inc()
         metrics.ERRORS.labels("socket", problem.code).inc()
         log.info("closing a socket with %s", code)
+        if code == FLOOD:  # each frame of it is to be answered
+            with suppress(TimeoutError):
+                async with asyncio.timeout(GOODBYE_S):
+                    await self.writer.idle.wait()
         for task in self._tasks:
             if task is not asyncio.current_task():
                 task.cancel()
@@ -221,9 +226,7 @@ class ChatConsumer(AsyncConsumer):
             return
         if command.type == "ping":  # never waits for the others
             self.writer.put_answer(protocol.pong(command.ref))
-        elif self._inbox.full():
-            await self._refuse_frame(command.ref, Unavailable("Too many commands at once: wait for the answers."))
-        else:
+        else:  # there is room: else nothing would have been read
             self._inbox.put_nowait((command, time.monotonic()))
 
     def _read(self, text: str | None) -> Command:
