@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import time
-from contextlib import nullcontext
 from typing import Annotated
 from uuid import UUID
 
@@ -51,23 +50,22 @@ class Messages(Door):
         """List what was said, the newest first."""
         return Answer(await reading(_list, self.request, self.user, session_id, query))
 
-    @raises(Busy, Conflict, SessionClosed, RateLimited, TooManyConnections, TooManyWaiting)
+    @raises(Busy, Conflict, SessionClosed, RateLimited, TooManyWaiting)
     async def post(
         self, session_id: UUID, query: PostQuery, headers: PostHeaders, body: NewMessage
     ) -> Answer[AnsweredData] | Accepted[PostedData]:
-        """Say something, and wait for the answer if asked to: 202 where it is not there in time."""
+        """Say something, and wait for the answer if asked to: 202 where it is not there in time, or no room to wait."""
         asked_at = time.monotonic()
         body = _with_key_of_header(headers.idempotency_key, body)
-        async with nullcontext() if query.wait is None else held(self.user):
-            posted = await messages.send_message(self.user, session_id, body)
-            if not (posted.duplicate or posted.joined):
-                metrics.display.start(posted.run_id, asked_at)
-            if query.wait is not None:
-                found = await _answer_within(query.wait, self.user, session_id, posted)
-                if not await reading(auth.is_still_good, self.credential):
-                    raise NotAuthenticated
-                if found is not None:
-                    return Answer({**posted.as_data(), "run": found[0], "reply": found[1]})
+        posted = await messages.send_message(self.user, session_id, body)
+        if not (posted.duplicate or posted.joined):
+            metrics.display.start(posted.run_id, asked_at)
+        if query.wait:
+            found = await _answer_within(query.wait, self.user, session_id, posted)
+            if not await reading(auth.is_still_good, self.credential):
+                raise NotAuthenticated
+            if found is not None:
+                return Answer({**posted.as_data(), "run": found[0], "reply": found[1]})
         return Accepted(posted.as_data())
 
 
@@ -96,13 +94,13 @@ Found = tuple[RunData, MessageData | None]
 
 async def _answer_within(seconds: float, user: User, session_id: UUID, posted: messages.Posted) -> Found | None:
     try:
-        async with asyncio.timeout(seconds):
+        async with held(user), asyncio.timeout(seconds):
             run_id = await _until_its_run_is_over(user, session_id, posted)
         return await reading(_read_answer, user, run_id)
-    except TimeoutError:
+    except (TimeoutError, TooManyConnections):  # the message is in: what is not to be had is the waiting
         return None
     except (Unavailable, AnyDatabaseError) as problem:
-        # The message is in: an error here would make its author send it again.
+        # An error here would make its author send it again.
         log.warning("waiting for a run failed: %s", type(problem).__name__)
         return None
 

@@ -78,7 +78,7 @@ async def hold(user: User, request_id: str) -> None:
 
 @asynccontextmanager
 async def held(user: User) -> AsyncIterator[None]:
-    """Count a request that may wait among its user's sockets. Raises `TooManyConnections`, before anything is done."""
+    """Count a request that waits among its user's sockets. Raises `TooManyConnections`."""
     request_id = uuid4().hex
     try:
         await hold(user, request_id)
