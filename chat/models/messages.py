@@ -10,6 +10,10 @@ from chat import protocol
 from chat.models.sessions import ChatSession
 from chat.models.users import User
 
+# What its data holds to know a repeated send by, and nobody is shown: the words before they were changed, and the run
+# that its sender was told of.
+AS_SENT = ("sent_as", "sent_to")
+
 
 class Messages(models.QuerySet["Message"]):
     def newest_first(self) -> Self:
@@ -105,6 +109,8 @@ class Message(models.Model):
 
     def as_data(self, *, show_key: bool = True) -> protocol.MessageData:
         data: dict[str, Any] = self.data
+        if any(name in data for name in AS_SENT):
+            data = {name: value for name, value in data.items() if name not in AS_SENT}
         if self.joined:
             data = {**data, "joined": {"run_id": str(self.run_id), "read": self.read_step is not None}}
         return {

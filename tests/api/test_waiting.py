@@ -34,6 +34,8 @@ async def test_who_joined_a_run_that_ended_without_reading_it_gets_the_answer_of
     assert got["run"]["run_id"] == got["reply"]["run_id"] != got["run_id"]
     assert await again == got | {"duplicate": True}
     assert await ben.post(path, body) == got | {"duplicate": True}, "it is over by now"
+    shown = await ada.get(f"/api/sessions/{session_id}/messages/")
+    assert str(adas.pk) not in str([row["data"] for row in shown["results"]]), "nobody is shown what it is known by"
 
 
 async def test_who_joined_a_run_that_read_it_gets_its_answer(ada: Caller, worker: WorkerOfATest) -> None:

@@ -7,7 +7,7 @@ import pytest
 from chat.actions import messages, runs, sessions
 from chat.actions.messages import Posted
 from chat.errors import Busy, Conflict, RateLimited, TooManyWaiting
-from chat.models import Message, Run
+from chat.models import Event, Message, Run
 from chat.protocol.commands import NewMessage
 from tests.inside import Talk, new_talk, told
 from tests.threads import Threads
@@ -73,6 +73,8 @@ def test_a_key_is_known_after_its_message_was_changed(talk: Talk) -> None:
     first = talk.post("Tpyo", key="k")
     messages.update_message(talk.ada, first.message_id, "Typo")
     assert talk.post("Tpyo", key="k").duplicate
+    assert "Tpyo" not in str(Message.objects.get().as_data()), "nobody is shown what it was"
+    assert "Tpyo" not in str(Event.objects.order_by("seq").last().data)
     with pytest.raises(Conflict):
         talk.post("Typo", key="k")
 
