@@ -83,7 +83,7 @@ class ChatConsumer(AsyncConsumer):
                 await self._connect()
             elif message["type"] == "websocket.receive":
                 await self._receive(message.get("text"))
-                # It asks faster than it reads, or than is done: then it is not read. Polled, as it may be closed meanwhile.
+                # It asks faster than it reads, or than it is served: then it is not read. Polled: it may be closed.
                 while not self._closing and (self.writer.is_full or self._inbox.full()):  # noqa: ASYNC110
                     await asyncio.sleep(FULL_POLL_S)
             elif message["type"] == "websocket.disconnect":

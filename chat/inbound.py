@@ -115,6 +115,10 @@ def bound_daphne() -> None:
 
         taken = 0
 
+        def __init__(self, *args: Any, **options: Any) -> None:
+            # It would parse forms, too, and hang up without a word on one that is broken, before anybody is asked.
+            super().__init__(*args, **options | {"parsePOSTFormSubmission": False})
+
         def handleContentChunk(self, data: bytes) -> None:  # noqa: N802
             self.taken += len(data)
             if self.taken <= BODY_MAX:

@@ -3,10 +3,11 @@
 import logging
 import math
 
-from django.core.exceptions import BadRequest, PermissionDenied, RequestDataTooBig, SuspiciousOperation
+from django.core.exceptions import BadRequest, DisallowedHost, PermissionDenied, RequestDataTooBig, SuspiciousOperation
 from django.db import Error as DatabaseError  # InterfaceError, too, which Django's DatabaseError is not
 from django.http import Http404, HttpRequest, HttpResponse
 from django.http.request import UnreadablePostError
+from django.views import defaults
 from django.views.decorators.csrf import csrf_exempt
 from rest_framework import exceptions
 
@@ -38,6 +39,8 @@ def as_chat_error(problem: Exception) -> ChatError:
         return NotAllowed("This is not allowed.")
     if isinstance(problem, RequestDataTooBig):
         return TooLarge()
+    if isinstance(problem, DisallowedHost):
+        return InvalidInput("The Host of the request is none of this server's names, or no name at all.")
     if isinstance(problem, (SuspiciousOperation, BadRequest, UnreadablePostError)):
         return InvalidInput()
     if isinstance(problem, DatabaseError):
@@ -75,6 +78,13 @@ def error_response(problem: Exception) -> HttpResponse:
     metrics.ERRORS.labels("http", told.code).inc()
     text = dumps({"error": told.as_data()})
     return HttpResponse(text, content_type="application/json", status=told.status, headers=headers_for(told))
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """What Django refuses before any door or page is asked, such as a Host that is no name."""
+    if f"{request.path_info}/".startswith("/api/"):
+        return error_response(exception)
+    return defaults.bad_request(request, exception)
 
 
 @csrf_exempt  # or a program would be shown the page against forged requests, and not told what it missed

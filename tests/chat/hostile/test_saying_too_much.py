@@ -1,7 +1,10 @@
 """Clients that say too much, or break the protocol, against real processes of daphne and uvicorn."""
 
 import asyncio
+import json
 from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPConnection
+from uuid import UUID
 
 import psutil
 import pytest
@@ -51,7 +54,7 @@ def test_nobody_is_offered_compression(web: Web, ada: Person) -> None:
     [
         ("a message that never ends, in empty pieces", frame(b"", 0, fin=False) * 5000),
         ("commands, faster than they are answered", command("typing", session_id="x" * 100, active=True) * 200),
-        ("commands that wait for the database", command("session.unsubscribe", session_id="0" * 32) * 300),
+        ("commands that wait for the database", command("session.unsubscribe", session_id=str(UUID(int=0))) * 300),
         ("large frames", frame(b"x" * 120_000) * 4),
     ],
 )
@@ -114,6 +117,16 @@ async def test_a_body_that_is_too_large_is_answered_where_the_client_listens(web
         with pytest.raises(Refused, match="too_large"):
             await client.post("/api/sessions/", {"title": "x" * (2 * MIB)})
         assert (await client.get("/api/me/"))["user_id"] == ada.user_id
+
+
+@pytest.mark.parametrize("kind", ["multipart/form-data; boundary=x", "multipart/form-data"])
+def test_a_form_that_is_broken_is_answered_as_every_body_that_is_no_json(web: Web, ada: Person, kind: str) -> None:
+    asked = HTTPConnection("127.0.0.1", web.port, timeout=WAIT_S)
+    headers = {"Authorization": f"Bearer {ada.token}", "Content-Type": kind}
+    asked.request("POST", "/api/sessions/", b"{}", headers)
+    answer = asked.getresponse()
+    assert (answer.status, json.loads(answer.read())["error"]["code"]) == (400, "invalid_input")
+    asked.close()
 
 
 def test_half_a_handshake_holds_nobody_up(web: Web, ada: Person) -> None:
