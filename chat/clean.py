@@ -3,13 +3,18 @@
 from typing import Any
 
 
+class Cleaned(str):
+    """Text that is not quite what was written."""
+
+    __slots__ = ()
+
+
 def clean_text(text: str) -> str:
-    """Without NUL, which Postgres refuses; half of a surrogate pair becomes U+FFFD."""
-    if "\0" in text:
-        text = text.replace("\0", "")
-    if not text.isascii():
-        text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-    return text
+    """Without NUL, which Postgres refuses; half of a surrogate pair becomes U+FFFD. What was changed is `Cleaned`."""
+    clean = text.replace("\0", "") if "\0" in text else text
+    if not clean.isascii():
+        clean = clean.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return text if clean == text else Cleaned(clean)
 
 
 def clean_json(value: Any) -> Any:

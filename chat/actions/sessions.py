@@ -1,5 +1,6 @@
 """The life of a session."""
 
+import json
 from collections.abc import Collection
 from functools import partial
 from uuid import UUID
@@ -84,12 +85,13 @@ def create_session(user: User, new: NewSession) -> ChatSession:
 @action
 def update_session(user: User, session_id: UUID, change: SessionChange) -> ChatSession:
     writer(user, session_id)
-    columns = change.model_dump(exclude_unset=True, exclude_none=True)
-    if "agent" in columns:
-        columns["agent_id"] = agent_named(user, columns.pop("agent")).pk
-    if "title" in columns:
-        columns["is_titled"] = True  # also where they want none
+    asked = change.model_dump(exclude_unset=True)
+    if "agent" in asked:
+        asked["agent_id"] = agent_named(user, asked.pop("agent")).pk
+    if "title" in asked:
+        asked["is_titled"] = True  # also where they want none
     with locked_by(user, session_id) as log:
+        columns = {name: value for name, value in asked.items() if _text(value) != _text(getattr(log.session, name))}
         if columns.get("status") == Status.COMPLETED:
             if log.session.status == Status.CLOSED:
                 raise Conflict("The session is closed: reopen it first.")
@@ -100,6 +102,11 @@ def update_session(user: User, session_id: UUID, change: SessionChange) -> ChatS
         if columns:
             log.change_session(**columns)
     return log.session
+
+
+def _text(value: object) -> str:
+    """To compare by: to Python 1 == True, and in somebody's metadata they differ."""
+    return json.dumps(value, sort_keys=True, default=str)
 
 
 @action

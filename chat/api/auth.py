@@ -14,13 +14,13 @@ from chat.api.sign_in import address_of
 from chat.database import PATIENT_S, Pool, reading, writing
 from chat.errors import NotAuthenticated, RateLimited
 from chat.models import User
-from chat.protocol.commands import Body
+from chat.protocol.commands import AsWritten, Body, Username
 from chat.protocol.shapes import MeData, TokensData
 
 
 class SignIn(Body):
-    username: Annotated[str, StringConstraints(min_length=1, max_length=150)]
-    password: Annotated[str, StringConstraints(min_length=1, max_length=4096)]
+    username: Username
+    password: Annotated[str, StringConstraints(min_length=1, max_length=4096), AsWritten]
 
 
 class Refresh(Body):

@@ -127,7 +127,15 @@ def _read_query(request: HttpRequest, shape: type[B]) -> B:
 def _read_headers(request: HttpRequest, shape: type[B]) -> B:
     names = [str(field.alias) for field in shape.model_fields.values()]
     given = {name: request.headers[name] for name in names if name in request.headers}
-    return read_body(shape, {name: clean_text(value) for name, value in given.items()})
+    return read_body(shape, {name: clean_text(_as_utf8(name, value)) for name, value in given.items()})
+
+
+def _as_utf8(name: str, value: str) -> str:
+    """A header as it was meant: Django reads it as Latin-1, and the same key in a body would be another one."""
+    try:
+        return value.encode("latin-1").decode()
+    except UnicodeError:
+        raise InvalidInput(f"The header {name} is not UTF-8.", fields={name: "must be UTF-8"}) from None
 
 
 def _is_empty(request: HttpRequest) -> bool:

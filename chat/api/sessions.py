@@ -1,12 +1,13 @@
 """Sessions: the list of mine, and each with what a page needs to show it."""
 
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Annotated
 from uuid import UUID
 
 from django.http import HttpRequest
-from pydantic import AfterValidator, AwareDatetime, StringConstraints
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator, StringConstraints
 
 from chat.actions import members, sessions
 from chat.api.answers import Answer, Created, Done, raises
@@ -23,6 +24,12 @@ from chat.protocol.shapes import PageData, SessionPageData
 MESSAGES_SHOWN = 50
 
 
+def _as_a_date(value: object) -> object:
+    if not re.match(r"\d{4}-\d\d-\d\d", str(value)):
+        raise ValueError("must be a date and time like 2026-01-31T12:00:00Z")  # a number would be one, too
+    return value
+
+
 def _in_utc(at: datetime) -> datetime:
     try:
         return at.astimezone(UTC)
@@ -34,7 +41,7 @@ class SessionsQuery(PageQuery):
     status: ChatSession.Status | None = None
     agent: Annotated[str, StringConstraints(max_length=64)] | None = None
     q: Annotated[str, StringConstraints(max_length=200)] | None = None
-    updated_after: Annotated[AwareDatetime, AfterValidator(_in_utc)] | None = None
+    updated_after: Annotated[AwareDatetime, BeforeValidator(_as_a_date), AfterValidator(_in_utc)] | None = None
 
 
 class Sessions(Door):

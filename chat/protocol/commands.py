@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from typing import Annotated, Any, Literal, NoReturn, TypeVar
 from uuid import UUID
 
@@ -18,7 +19,7 @@ from pydantic import (
     ValidationError,
 )
 
-from chat.clean import clean_json
+from chat.clean import Cleaned, clean_json
 from chat.errors import InvalidInput
 
 CONTENT_MAX = 10_000  # characters
@@ -51,9 +52,32 @@ def _as_args(value: dict[str, Any]) -> dict[str, Any]:
     return value
 
 
-Id = Annotated[UUID, Strict(False)]
+def _is_there(value: object) -> object:
+    if value is None:
+        raise ValueError("leave it out to change nothing")  # a null may be a form that lost what was typed
+    return value
+
+
+def _as_written(value: object) -> object:
+    if isinstance(value, Cleaned):
+        raise ValueError("must have no NUL and no half of a surrogate pair")
+    return value
+
+
+def _with_dashes(value: object) -> object:
+    if isinstance(value, str) and not _UUID.fullmatch(value):
+        raise ValueError("must be a UUID, in digits and dashes")
+    return value
+
+
+_UUID = re.compile("[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
+
+NotNull = BeforeValidator(_is_there)  # of what may be left out and has no nothing
+AsWritten = BeforeValidator(_as_written)  # of what is compared: cleaned, one would pass for another
+Id = Annotated[UUID, Strict(False), BeforeValidator(_with_dashes)]
 Content = Annotated[str, StringConstraints(min_length=1, max_length=CONTENT_MAX), AfterValidator(_not_blank)]
-Key = Annotated[str, StringConstraints(min_length=1, max_length=128)]
+Key = Annotated[str, StringConstraints(min_length=1, max_length=128), AsWritten]
+Username = Annotated[str, StringConstraints(min_length=1, max_length=150), AsWritten]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 Title = Annotated[str, StringConstraints(max_length=200)]
 OnBusy = Literal["queue", "join", "interrupt", "rollback", "reject"]
@@ -84,11 +108,13 @@ class NewSession(Body):
 
 
 class SessionChange(Body):
-    title: Title | None = None
-    agent: Name | None = None
-    metadata: Json | None = None
-    on_busy: OnBusy | None = None
-    status: Literal["completed"] | None = None
+    """What is left out stays as it is."""
+
+    title: Annotated[Title | None, NotNull] = None
+    agent: Annotated[Name | None, NotNull] = None
+    metadata: Annotated[Json | None, NotNull] = None
+    on_busy: Annotated[OnBusy | None, NotNull] = None
+    status: Annotated[Literal["completed"] | None, NotNull] = None
 
 
 class AgentChange(Body):
@@ -118,7 +144,7 @@ class NewApiKey(Body):
 
 
 class NewMember(Body):
-    username: Annotated[str, StringConstraints(min_length=1, max_length=150)]
+    username: Username
     role: Literal["owner", "member", "viewer"] = "member"
 
 
@@ -136,15 +162,9 @@ def _is_bool(value: object) -> object:
     return value
 
 
-def _is_there(value: object) -> object:
-    if value is None:
-        raise ValueError("leave it out to change nothing")  # a null may be a form that lost what was typed
-    return value
-
-
 class Approved(Body):
     approved: Annotated[Literal[True], BeforeValidator(_is_bool)]
-    args: Annotated[Args | None, BeforeValidator(_is_there)] = None
+    args: Annotated[Args | None, NotNull] = None
 
 
 class Refused(Body):
@@ -262,10 +282,10 @@ def read_command(text: str) -> Command:
     if not isinstance(frame, dict):
         raise Unreadable("A frame is a JSON object.")
     ref = frame.get("ref")
-    if ref is not None and not (isinstance(ref, str) and len(ref) <= 64):
-        raise Unreadable(
-            "ref is a string of at most 64 characters.", fields={"ref": "a string of at most 64 characters"}
-        )
+    # A cleaned one, echoed, would not be known by whoever sent it.
+    if ref is not None and (not isinstance(ref, str) or isinstance(ref, Cleaned) or len(ref) > 64):
+        told = "a string of at most 64 characters, without NUL and halves of surrogate pairs"
+        raise Unreadable(f"ref is {told}.", fields={"ref": told})
     if unknown := sorted(set(frame) - {"type", "ref", "data"}):
         raise Unreadable("Unknown keys.", ref, {name[:64]: "unknown" for name in unknown[:10]})
     kind = str(frame.get("type"))

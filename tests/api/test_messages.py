@@ -84,7 +84,10 @@ async def test_the_key_may_come_as_a_header(ada: Caller, path: str) -> None:
     assert await ada.post(path, {"content": "hello", "key": "k"}, 202, Idempotency_Key="k") == first | {
         "duplicate": True
     }
-    for key, header in (("a", "b"), (None, ""), (None, "k" * 129)):
+    first = await ada.post(path, {"content": "hello", "key": "ключ"}, 202)
+    in_utf_8 = "ключ".encode().decode("latin-1")  # how its bytes are given to Django's test client
+    assert await ada.post(path, {"content": "hello"}, 202, Idempotency_Key=in_utf_8) == first | {"duplicate": True}
+    for key, header in (("a", "b"), (None, ""), (None, "k" * 129), (None, "\xe9"), (None, "a\0")):
         refused = await ada.refused("POST", path, {"content": "x", "key": key}, Idempotency_Key=header)
         assert refused == (400, "invalid_input")
 

@@ -10,7 +10,7 @@ from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
 
 from chat.api.sessions import SessionsQuery, _list
-from chat.models import Agent
+from chat.models import Agent, ChatSession
 from tests.api.conftest import Caller, Row, WorkerOfATest
 from tests.fold import ROW_KEYS, Fold, differences
 
@@ -100,6 +100,32 @@ async def test_a_session_is_changed_by_members_and_deleted_by_owners(ada: Caller
     await ada.call("DELETE", path, status=204)
     assert await ada.refused("GET", path) == (404, "not_found")
     assert await ben.refused("DELETE", path) == (404, "not_found")
+
+
+async def test_a_null_changes_nothing_and_is_told_so(ada: Caller) -> None:
+    path = f"{SESSIONS}{await ada.new_session(title='Kept')}/"
+    before = await ada.get(path)
+    for name in ("title", "agent", "metadata", "on_busy", "status"):
+        assert await ada.refused("PATCH", path, {name: None, "title": None}) == (400, "invalid_input"), name
+    assert await ada.get(path) == before
+
+
+async def test_a_change_to_what_is_so_already_is_no_event(ada: Caller) -> None:
+    path = f"{SESSIONS}{await ada.new_session()}/"
+    change = {"title": "T", "metadata": {"b": 1, "a": [True]}, "agent": "assistant", "on_busy": "join"}
+    for same in (change, {"status": "completed"}):
+        changed = await ada.call("PATCH", path, same)
+        assert await ada.call("PATCH", path, same) == changed
+    other = await ada.call("PATCH", path, {"metadata": {"b": 1, "a": [1]}})  # to Python 1 == True
+    assert (other["metadata"]["a"], other["last_seq"]) == ([1], changed["last_seq"] + 1)
+    assert other["metadata"]["a"][0] is not True
+
+
+async def test_a_name_that_it_has_got_by_itself_is_kept_once_somebody_chose_it(ada: Caller) -> None:
+    session_id = await ada.new_session()
+    await ChatSession.objects.filter(pk=session_id).aupdate(title="Plans")
+    await ada.call("PATCH", f"{SESSIONS}{session_id}/", {"title": "Plans"})
+    assert (await ChatSession.objects.aget(pk=session_id)).is_titled
 
 
 async def test_a_closed_session_takes_no_message_until_it_is_reopened(ada: Caller) -> None:

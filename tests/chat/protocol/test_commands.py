@@ -1,6 +1,7 @@
 """Commands in: what a client may say, and that nothing else passes for it."""
 
 import json
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 from uuid import UUID
@@ -9,11 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chat.api.auth import SignIn
 from chat.errors import InvalidInput
 from chat.protocol import COMMANDS, read_body, read_command
 from chat.protocol.commands import (
     CONTENT_MAX,
     JSON_MAX,
+    NewMember,
     NewMessage,
     NewSession,
     Send,
@@ -135,16 +138,47 @@ def test_no_data_at_all_raises_anything_else(type: str, data: Any) -> None:
 
 
 def test_text_is_cleaned_before_anything_else_looks_at_it() -> None:
-    said = {"session_id": ID, "content": "> a\0b", "key": "half \ud83c"}
-    read = read_command(json.dumps({"type": "message.send", "data": said})).data
-    assert (read.content, read.key) == ("> ab", "half \ufffd")
+    said = command("message.send", session_id=ID, content="> a\0b", context={"x": "half \ud83c"}).data
+    assert (said.content, said.context) == ("> ab", {"x": "half \ufffd"})
+
+
+@pytest.mark.parametrize("said", ["a\0b", "\0", "half \ud83c", "\udf0d half"])
+def test_a_key_and_a_ref_are_taken_as_they_are_written_or_not_at_all(said: str) -> None:
+    """Cleaned, one key would pass for another, and a ref be nobody's."""
+    data = {"session_id": ID, "content": "Hello", "key": said}
+    assert refusal(json.dumps({"type": "message.send", "ref": "7", "data": data})).fields.keys() == {"key"}
+    assert refusal(json.dumps({"type": "ping", "ref": said})).ref is None
+    good = command("message.send", "Größe 🌍", session_id=ID, content="Hello", key="👩‍🚒\uffff")
+    assert (good.ref, good.data.key) == ("Größe 🌍", "👩‍🚒\uffff")
+
+
+@pytest.mark.parametrize("name", ["username", "password"])
+def test_a_name_and_a_password_are_taken_as_they_are_written_or_not_at_all(name: str) -> None:
+    sent = {"username": "ada", "password": "secret"}
+    assert read_body(SignIn, read_json(json.dumps(sent))).username == "ada"
+    for shape, body in ((SignIn, sent), (NewMember, {"username": "ada"})):
+        for more in ("\0", "\ud800"):
+            if name in body:
+                with pytest.raises(InvalidInput) as refused:
+                    read_body(shape, read_json(json.dumps({**body, name: body[name] + more})))
+                assert refused.value.fields.keys() == {name}
+
+
+@pytest.mark.parametrize("write", [str.upper, str.title])
+def test_an_id_is_taken_in_either_case(write: Callable[[str], str]) -> None:
+    assert command("run.cancel", run_id=write(ID)).data.run_id == UUID(ID)
+
+
+@pytest.mark.parametrize("written", ["{0.hex}", "{0.urn}", "{{{0}}}", " {0}", "{0}\n", "{0.int}", "-{0.hex}---"])
+def test_an_id_that_is_written_otherwise_is_none(written: str) -> None:
+    refused = refusal(json.dumps({"type": "run.move", "data": {"run_id": ID, "before": written.format(UUID(ID))}}))
+    assert refused.fields.keys() == {"before"}
 
 
 def test_nul_and_halves_are_gone_from_every_depth_names_too() -> None:
     sent = {"metadata": {"a\0": ["x\0", {"\ud800": "\udc00"}]}, "title": "T\0"}
     new = read_body(NewSession, read_json(json.dumps(sent)))
     assert (new.title, new.metadata) == ("T", {"a": ["x", {"\ufffd": "\ufffd"}]})
-    assert command("ping", "r\0").ref == "r"
 
 
 @pytest.mark.parametrize("content", ["", " ", "\n\t", "\u00a0\u2003", "\0", "\0 \0"])
