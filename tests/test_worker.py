@@ -1,11 +1,13 @@
 """The program that every worker is: it works, ends and starts anew as Celery's own does, and holds less."""
 
 import asyncio
+import os
 import re
 import signal
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -81,4 +83,23 @@ def test_it_refuses_what_it_does_not_know(words: list[str]) -> None:
     done = subprocess.run([*COMMAND, *words], cwd=ROOT, check=False, capture_output=True, text=True)
     assert done.returncode == 2
     assert words[0] in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "why"),
+    [
+        ("CHAT_LLM", "demo?tokens=0", "tokens is 0"),
+        ("CHAT_LLM", "openai", "names no model"),
+        ("CHAT_LLMS", "demo,smart:1", "There is no language model 'smart:1'"),
+    ],
+)
+def test_it_refuses_a_language_model_that_there_cannot_be(tmp_path: Path, setting: str, value: str, why: str) -> None:
+    env = {"CHAT_ENV": "local", "CHAT_DATA_DIR": str(tmp_path), setting: value}
+    done = subprocess.run(
+        COMMAND, cwd=ROOT, env=os.environ | env, check=False, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 1
+    told = done.stderr.splitlines()[-1]
+    assert told.startswith(f"{setting} cannot be used. ") and why in told
     assert "Traceback" not in done.stderr

@@ -49,7 +49,7 @@ def llm_named(name: str) -> LLM:
         return open_llm(name, limits)
     except ValueError as problem:
         log.error("%s", problem.args[0])  # our own words, for whoever set the name
-        raise LLMError("llm_rejected", "This agent's language model is not set up rightly.") from None
+        raise LLMError("llm_rejected", "This agent's language model is not set up rightly.") from problem
 
 
 class Attempt:

@@ -1,7 +1,5 @@
 """Celery's doors: one line each."""
 
-from contextlib import suppress
-
 import django
 from django.conf import settings
 
@@ -42,9 +40,12 @@ def prune() -> None:
 @worker_init.connect
 def start(**_: object) -> None:
     """Begin here and not at worker_ready: that never comes without a broker."""
-    for name in (settings.CHAT_LLM, *settings.CHAT_LLMS):
-        with suppress(LLMError):  # told in the log, and to whoever asks
-            llm_named(name)  # its packages take seconds to load: on the loop that would cost the lease
+    for setting, names in (("CHAT_LLM", [settings.CHAT_LLM]), ("CHAT_LLMS", settings.CHAT_LLMS)):
+        for name in names:
+            try:
+                llm_named(name)  # its packages take seconds to load: on the loop that would cost the lease
+            except LLMError as problem:
+                raise SystemExit(f"{setting} cannot be used. {problem.__cause__}") from None
     load_tools()  # likewise; what is broken of them is told in the log
     loaded.settle()
     runtime.measure()
