@@ -1,4 +1,4 @@
-"""Celery's doors: one line each."""
+"""What Celery may call, one line each, and what a worker does when it starts and ends."""
 
 import django
 from django.conf import settings
