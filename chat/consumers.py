@@ -317,7 +317,7 @@ class ChatConsumer(AsyncConsumer):
         self._ok(command, {})
 
     async def _send_message(self, command: Command) -> None:
-        posted = await messages.send_message(self.user, command.data.session_id, command.data)
+        posted = await messages.post_message(self.user, command.data.session_id, command.data)
         if not (posted.duplicate or posted.joined):
             metrics.display.start(posted.run_id, self._asked_at)
         self._ok(command, posted.as_data())
@@ -327,7 +327,7 @@ class ChatConsumer(AsyncConsumer):
         self._ok(command, {})
 
     async def _cancel_run(self, command: Command) -> None:
-        outcome = await runs.stop_run(self.user, command.data.run_id)
+        outcome = await runs.cancel_run(self.user, command.data.run_id)
         session_id = outcome.run.session_id
         # A socket that follows the session is told of the end before it is told ok.
         await hubs.apply(session_id, outcome.frames)
@@ -336,7 +336,7 @@ class ChatConsumer(AsyncConsumer):
         self._ok(command, outcome.as_data())
 
     async def _retry_run(self, command: Command) -> None:
-        outcome = await runs.ask_again(self.user, command.data.run_id)
+        outcome = await runs.retry_run(self.user, command.data.run_id)
         self._ok(command, outcome.as_data())
 
     async def _move_run(self, command: Command) -> None:
@@ -344,7 +344,7 @@ class ChatConsumer(AsyncConsumer):
         self._ok(command, outcome.as_data())
 
     async def _resolve_interrupt(self, command: Command) -> None:
-        settled = await interrupts.answer_interrupt(self.user, command.data.interrupt_id, command.data.answer)
+        settled = await interrupts.resolve_interrupt(self.user, command.data.interrupt_id, command.data.answer)
         self._ok(command, settled.as_resolved())
 
     async def _typing(self, command: Command) -> None:

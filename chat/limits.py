@@ -74,31 +74,14 @@ _sockets: dict[str, set[str]] = defaultdict(set)
 _lock = threading.Lock()
 
 
-def spend_message(user_id: object, session_id: object, token: str) -> Spent | None:
-    """Count one message. Blocks for at most a few 10 ms. Raises `RateLimited`."""
+async def spend_message(user_id: object, session_id: object, token: str) -> Spent | None:
+    """Count one message, on an event loop. Raises `RateLimited`."""
     limit = settings.CHAT_MESSAGES_PER_10S
     if not limit:
         return None
-    key = _messages(user_id, session_id)
-    return _spent_or_refused(key, token, _spend(key, limit, WINDOW_S, token))
-
-
-async def spending_message(user_id: object, session_id: object, token: str) -> Spent | None:
-    """The same on an event loop. Raises `RateLimited`."""
-    limit = settings.CHAT_MESSAGES_PER_10S
-    if not limit:
-        return None
-    key = _messages(user_id, session_id)
+    key = f"chat:sent:{user_id}:{session_id}"
     wait_ms = await _asking(key, SPEND, limit, int(WINDOW_S * 1000), token)
     wait_s = _spend_here(key, limit, token, WINDOW_S) if wait_ms is None else wait_ms / 1000
-    return _spent_or_refused(key, token, wait_s)
-
-
-def _messages(user_id: object, session_id: object) -> str:
-    return f"chat:sent:{user_id}:{session_id}"
-
-
-def _spent_or_refused(key: str, token: str, wait_s: float) -> Spent:
     if wait_s > 0:
         raise RateLimited(retry_after_s=wait_s)
     return Spent(key, token)
@@ -116,19 +99,14 @@ def spend_sign_in(username: str, address: str) -> list[Spent]:
     spent: list[Spent] = []
     for kind, who, bound in (("name", username, limit), ("address", address, NAMES_PER_ADDRESS * limit)):
         key = f"chat:sign-ins:{kind}:{hashlib.sha256(who.encode(errors='replace')).hexdigest()[:32]}"
-        wait_s = _spend(key, bound, SIGN_INS_WINDOW_S, token)
+        wait_ms = _ask(SPEND, [key], bound, int(SIGN_INS_WINDOW_S * 1000), token)
+        wait_s = _spend_here(key, bound, token, SIGN_INS_WINDOW_S) if wait_ms is None else wait_ms / 1000
         if wait_s > 0:
             for one in spent:
                 give_back(one)
             raise RateLimited("Too many attempts to sign in.", retry_after_s=wait_s)
         spent.append(Spent(key, token))
     return spent
-
-
-def _spend(key: str, limit: int, window_s: float, token: str) -> float:
-    """Take a token of a window. Returns the seconds to wait for one, 0 when it was taken."""
-    wait_ms = _ask(SPEND, [key], limit, int(window_s * 1000), token)
-    return _spend_here(key, limit, token, window_s) if wait_ms is None else wait_ms / 1000
 
 
 def give_back(spent: Spent | None) -> None:

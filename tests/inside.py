@@ -17,7 +17,7 @@ from django.db import connection, transaction
 from pytest_django import DjangoDbBlocker
 
 from chat import failpoints, limits
-from chat.actions import attempts, claims, members, messages, sessions, workers
+from chat.actions import attempts, claims, members, messages, runs, sessions, workers
 from chat.models import Agent, ChatSession, Event, Interrupt, Message, Run, User
 from chat.outbox import outbox
 from chat.protocol import Reader
@@ -97,6 +97,14 @@ def rung(redis: redis_py.Redis) -> list[UUID]:
 # --- a talk -----------------------------------------------------------------------------------------------------------
 
 
+def post(user: User, session_id: UUID, content: str, **more: Any) -> messages.Posted:
+    new = NewMessage(content=content, **more)
+    done = messages._post(user, session_id, new, None)
+    while isinstance(done, Run):
+        done = messages._post(user, session_id, new, messages.Shown(done, runs.shown_by(done)))
+    return done
+
+
 @dataclass
 class Talk:
     """A session that Ada owns and Ben is a member of, and a worker that may answer in it."""
@@ -111,7 +119,22 @@ class Talk:
         return self.session.pk
 
     def post(self, content: str = "Hello?", by: User | None = None, **more: Any) -> messages.Posted:
-        return messages.post_message(by or self.ada, self.pk, NewMessage(content=content, **more))
+        """Write what `post_message` writes: in the thread of the test, and without its limit."""
+        return post(by or self.ada, self.pk, content, **more)
+
+    async def say(self, content: str = "Hello?", by: User | None = None, **more: Any) -> messages.Posted:
+        """Say something as over every door."""
+        return await messages.post_message(by or self.ada, self.pk, NewMessage(content=content, **more))
+
+    def cancel(self, run_id: UUID, by: User | None = None) -> runs.Outcome:
+        user = by or self.ada
+        while not (outcome := runs._cancel(user, *runs._see(user, run_id))):
+            pass
+        return outcome
+
+    def retry(self, run_id: UUID, by: User | None = None) -> runs.Outcome:
+        user = by or self.ada
+        return runs._retry(user, runs.run_for(user, run_id).session_id, run_id)
 
     def queue(self, content: str = "Hello?", by: User | None = None, **more: Any) -> Run:
         """Say something, and give the run that waits to answer it."""

@@ -35,19 +35,19 @@ _WANTED = {
 
 
 # --- answering --------------------------------------------------------------------------------------------------------
-def resolve_interrupt(user: User, interrupt_id: UUID, answer: Answer, *, by_operator: bool = False) -> Interrupt:
+async def resolve_interrupt(user: User, interrupt_id: UUID, answer: Answer) -> Interrupt:
     """Answer a question: the first answer counts, whoever gives it and wherever.
 
-    The run goes on when its last open question is settled. An operator, whom the admin has let in, may answer any.
-    Raises `NotFound`, `NotAllowed`, `InvalidInput`, `AlreadyResolved`, `Expired`.
+    The run goes on when its last open question is settled. The answer is checked where a slow schema holds up nobody
+    who writes. Raises `NotFound`, `NotAllowed`, `InvalidInput`, `AlreadyResolved`, `Expired`.
     """
-    return _resolve(user, *_see(user, interrupt_id, answer, by_operator=by_operator), by_operator=by_operator)
-
-
-async def answer_interrupt(user: User, interrupt_id: UUID, answer: Answer) -> Interrupt:
-    """`resolve_interrupt`, off the loop; the answer is checked where a slow schema holds up nobody who writes."""
     seen = await reading(_see, user, interrupt_id, answer)
     return await writing(_resolve, user, *seen)
+
+
+def resolve_as_operator(user: User, interrupt_id: UUID, answer: Answer) -> Interrupt:
+    """`resolve_interrupt` for somebody whom the admin has let in, of any question. In a database thread."""
+    return _resolve(user, *_see(user, interrupt_id, answer, by_operator=True), by_operator=True)
 
 
 def _see(

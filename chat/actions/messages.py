@@ -39,34 +39,14 @@ class Shown(NamedTuple):
     texts: dict[str, str]
 
 
-def post_message(user: User, session_id: UUID, new: NewMessage) -> Posted:
+async def post_message(user: User, session_id: UUID, new: NewMessage) -> Posted:
     """Say something, and queue the run that answers it, or do with the open one what `on_busy` says.
 
     A key that is known is answered with the first ids, and spends nothing in the end. Raises `NotFound`, `NotAllowed`,
     `Conflict` (the key with another content), `RateLimited`, `SessionClosed`, `Busy`, `TooManyWaiting`, `InvalidInput`.
     """
     try:
-        spent = limits.spend_message(user.pk, session_id, uuid4().hex)
-    except RateLimited:
-        if known := _answered_before(user, session_id, new):
-            return known
-        raise
-    try:
-        done = _post(user, session_id, new, None)
-        while isinstance(done, Run):
-            done = _post(user, session_id, new, Shown(done, runs.shown_by(done)))
-    except Exception:
-        limits.give_back(spent)
-        raise
-    if done.duplicate:
-        limits.give_back(spent)
-    return done
-
-
-async def send_message(user: User, session_id: UUID, new: NewMessage) -> Posted:
-    """`post_message`, for an event loop."""
-    try:
-        spent = await limits.spending_message(user.pk, session_id, uuid4().hex)
+        spent = await limits.spend_message(user.pk, session_id, uuid4().hex)
     except RateLimited:
         if known := await reading(_answered_before, user, session_id, new):
             return known

@@ -53,23 +53,26 @@ def run_for(user: User, run_id: UUID, *, by_operator: bool = False) -> Run:
     return run
 
 
-def cancel_run(user: User, run_id: UUID, *, by_operator: bool = False) -> Outcome:
-    """Stop a run: after this its log takes nothing more of it. What was shown of the answer is kept."""
-    while True:
-        seen = see(user, run_id, by_operator=by_operator)
-        if outcome := _cancel(user, *seen, by_operator=by_operator):
-            return outcome
+async def cancel_run(user: User, run_id: UUID) -> Outcome:
+    """Stop a run: after this its log takes nothing more of it. What was shown of the answer is kept.
 
-
-async def stop_run(user: User, run_id: UUID) -> Outcome:
-    """`cancel_run`, off the loop; Redis is asked where a slow one holds up nobody who writes."""
+    Redis is asked where a slow one holds up nobody who writes. Raises `NotFound`, `NotAllowed`.
+    """
     while True:
-        seen = await reading(see, user, run_id)
+        seen = await reading(_see, user, run_id)
         if outcome := await writing(_cancel, user, *seen):
             return outcome
 
 
-def see(user: User, run_id: UUID, *, by_operator: bool = False) -> tuple[Run, dict[str, str]]:
+def cancel_as_operator(user: User, run_id: UUID) -> Outcome:
+    """`cancel_run` for somebody whom the admin has let in, of any run. In a database thread."""
+    while True:
+        seen = _see(user, run_id, by_operator=True)
+        if outcome := _cancel(user, *seen, by_operator=True):
+            return outcome
+
+
+def _see(user: User, run_id: UUID, *, by_operator: bool = False) -> tuple[Run, dict[str, str]]:
     """A run that is to be stopped, and what it has shown. Raises `NotFound`, `NotAllowed`."""
     run = run_for(user, run_id, by_operator=by_operator)
     return run, shown_by(run)
@@ -155,28 +158,14 @@ def _change_question(log: Log, message: Message, data: dict[str, Any]) -> None:
     log.append_event("message.updated", message.as_data(), run_id=message.run_id, author_id=message.user_id)
 
 
-def retry_run(user: User, run_id: UUID, *, by_operator: bool = False) -> Outcome:
+async def retry_run(user: User, run_id: UUID) -> Outcome:
     """Ask again for an answer that failed or was cancelled: a new run of the same message, last in the queue.
 
-    It costs what a message costs; an operator's costs nothing, and is still that of the person who asked. Raises
-    `NotFound`, `NotAllowed`, `RateLimited`, `Conflict`, `SessionClosed`, `TooManyWaiting`.
+    It costs what a message costs. Raises `NotFound`, `NotAllowed`, `RateLimited`, `Conflict`, `InvalidInput`,
+    `SessionClosed`, `TooManyWaiting`.
     """
-    session_id = run_for(user, run_id, by_operator=by_operator).session_id
-    spent = None if by_operator else limits.spend_message(user.pk, session_id, uuid4().hex)
-    try:
-        outcome = _retry(user, session_id, run_id, by_operator=by_operator)
-    except Exception:
-        limits.give_back(spent)
-        raise
-    if not outcome.frames:
-        limits.give_back(spent)
-    return outcome
-
-
-async def ask_again(user: User, run_id: UUID) -> Outcome:
-    """`retry_run`, for an event loop."""
     session_id = (await reading(run_for, user, run_id)).session_id
-    spent = await limits.spending_message(user.pk, session_id, uuid4().hex)
+    spent = await limits.spend_message(user.pk, session_id, uuid4().hex)
     try:
         outcome = await writing(_retry, user, session_id, run_id)
     except Exception:
@@ -185,6 +174,14 @@ async def ask_again(user: User, run_id: UUID) -> Outcome:
     if not outcome.frames:
         await limits.giving_back(spent)
     return outcome
+
+
+def retry_as_operator(user: User, run_id: UUID) -> Outcome:
+    """`retry_run` for somebody whom the admin has let in: it costs nothing, and stays the run of who asked before.
+
+    In a database thread.
+    """
+    return _retry(user, run_for(user, run_id, by_operator=True).session_id, run_id, by_operator=True)
 
 
 def refuse_to_wait(statuses: Iterable[str]) -> None:

@@ -11,7 +11,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllow
 from unfold.contrib.filters.admin import ChoicesDropdownFilter
 
 from chat.actions.audit import record_act, record_look
-from chat.actions.interrupts import resolve_interrupt
+from chat.actions.interrupts import resolve_as_operator
 from chat.admin.base import Dates, ReadOnly, address_of, linked, linked_id, operator, status_column, visit
 from chat.admin.site import site
 from chat.errors import ChatError, InvalidInput
@@ -98,7 +98,7 @@ class Interrupts(ReadOnly):
             raise Http404
         record_act(visit(request), [asked.session_id], "answer question")
         try:
-            resolve_interrupt(operator(request), asked.pk, _read(asked, request), by_operator=True)
+            resolve_as_operator(operator(request), asked.pk, _read(asked, request))
         except ChatError as problem:
             details = "; ".join(f"{name}: {told}" for name, told in (problem.fields or {}).items())
             self.message_user(request, f"Not answered: {problem} {details}".strip(), messages.ERROR)

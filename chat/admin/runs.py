@@ -163,7 +163,7 @@ class Runs(ReadOnly):
     @admin.action(description="Cancel run", permissions=["act"])
     def cancel(self, request: HttpRequest, queryset: QuerySet[Run]) -> HttpResponse | None:
         def cancel(run: Run) -> str:
-            outcome = actions.cancel_run(operator(request), run.pk, by_operator=True)
+            outcome = actions.cancel_as_operator(operator(request), run.pk)
             if not outcome.frames:
                 raise AlreadySo(f"already finished ({outcome.run.status}).")
             relay(run.session_id, outcome.frames)
@@ -174,7 +174,7 @@ class Runs(ReadOnly):
     @admin.action(description="Retry run", permissions=["act"])
     def retry(self, request: HttpRequest, queryset: QuerySet[Run]) -> HttpResponse | None:
         def retry(run: Run) -> str:
-            outcome = actions.retry_run(operator(request), run.pk, by_operator=True)
+            outcome = actions.retry_as_operator(operator(request), run.pk)
             if not outcome.frames:
                 raise AlreadySo("asked again already.")
             return "asked again."

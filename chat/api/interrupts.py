@@ -29,7 +29,7 @@ class Resolve(Door):
     @raises(AlreadyResolved, Expired)
     async def post(self, interrupt_id: UUID, body: Resolution) -> Answer[ResolvedData]:
         """Answer a question. The first answer counts; its run goes on when nothing that it asked is open any more."""
-        settled = await interrupts.answer_interrupt(self.user, interrupt_id, body.answer)
+        settled = await interrupts.resolve_interrupt(self.user, interrupt_id, body.answer)
         return Answer(settled.as_resolved())
 
 

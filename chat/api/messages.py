@@ -57,7 +57,7 @@ class Messages(Door):
         """Say something, and wait for the answer if asked to: 202 where it is not there in time, or no room to wait."""
         asked_at = time.monotonic()
         body = _with_key_of_header(headers.idempotency_key, body)
-        posted = await messages.send_message(self.user, session_id, body)
+        posted = await messages.post_message(self.user, session_id, body)
         if not (posted.duplicate or posted.joined):
             metrics.display.start(posted.run_id, asked_at)
         if query.wait:

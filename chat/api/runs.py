@@ -43,7 +43,7 @@ class Cancel(Door):
     @raises(Conflict)
     async def post(self, run_id: UUID) -> Answer[RunChangeData]:
         """Stop a run. Of one that is over its status is told."""
-        outcome = await runs.stop_run(self.user, run_id)
+        outcome = await runs.cancel_run(self.user, run_id)
         await hubs.apply(outcome.run.session_id, outcome.frames)  # no socket of this process shows more of it now
         return Answer(outcome.as_data())
 
@@ -52,7 +52,7 @@ class Retry(Door):
     @raises(Conflict, SessionClosed, RateLimited, TooManyWaiting)
     async def post(self, run_id: UUID) -> Answer[RunChangeData]:
         """Ask again for an answer that failed or was cancelled."""
-        outcome = await runs.ask_again(self.user, run_id)
+        outcome = await runs.retry_run(self.user, run_id)
         return Answer(outcome.as_data())
 
 

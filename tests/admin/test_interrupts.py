@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from chat.actions import attempts
-from chat.actions.interrupts import resolve_interrupt
+from chat.actions.interrupts import resolve_as_operator
 from chat.actions.questions import Question
 from chat.models import Interrupt, Run
 from chat.protocol.commands import Refused
@@ -41,7 +41,7 @@ def now(asked: Interrupt) -> tuple[str, Any]:
 
 def test_open_ones_come_first_and_reading_is_written_down(talk: Talk, olga: Browser) -> None:
     first, second = ask(talk, APPROVAL, QUESTION)
-    resolve_interrupt(talk.ada, first.pk, Refused(approved=False))
+    resolve_as_operator(talk.ada, first.pk, Refused(approved=False))
     first, second = second, first
     page = olga.get(LIST)
     assert page.index(f"{first.pk}/change") < page.index(f"{second.pk}/change")

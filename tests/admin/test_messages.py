@@ -1,10 +1,10 @@
 """Messages: listed and read, and each session that is looked into is written down."""
 
-from chat.actions import messages, sessions
+from chat.actions import sessions
 from chat.models import User
-from chat.protocol.commands import NewMessage, NewSession
+from chat.protocol.commands import NewSession
 from tests.admin.conftest import Browser, looks
-from tests.inside import Talk
+from tests.inside import Talk, post
 
 LIST = "/admin/chat/message/"
 
@@ -13,7 +13,7 @@ def test_the_list_writes_down_each_session_that_it_shows_and_no_other(talk: Talk
     other = sessions.create_session(eve, NewSession(title="Something else"))
     mine = sessions.create_session(olga.user or eve, NewSession(title="Mine"))
     for session, by in ((other, eve), (mine, olga.user or eve)):
-        messages.post_message(by, session.pk, NewMessage(content=f"In {session}"))
+        post(by, session.pk, f"In {session}")
     talk.answer("What happened?", "A lot.")
     page = olga.text(LIST)
     assert "What happened?" in page and "In Mine" in page
@@ -25,7 +25,7 @@ def test_the_list_writes_down_each_session_that_it_shows_and_no_other(talk: Talk
 def test_the_newest_talk_comes_first(talk: Talk, olga: Browser, eve: User) -> None:
     talk.answer("One?", "Two!")
     other = sessions.create_session(eve, NewSession())
-    messages.post_message(eve, other.pk, NewMessage(content="Three?"))
+    post(eve, other.pk, "Three?")
     page = olga.text(LIST)
     assert page.index("Three?") < page.index("Two!") < page.index("One?")
 

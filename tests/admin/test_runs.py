@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from chat.actions import attempts, runs, summaries, workers
+from chat.actions import attempts, summaries, workers
 from chat.admin import runs as pages
 from chat.hub import hubs
 from chat.models import Agent, ChatSession, Run, Usage, User
@@ -163,7 +163,7 @@ def test_a_run_that_is_asked_again_is_still_the_asking_persons(talk: Talk, olga:
 def test_a_page_offers_what_makes_sense(talk: Talk, olga: Browser) -> None:
     run = talk.start()
     assert 'value="cancel"' in olga.get(page_of(run)) and 'value="retry"' not in olga.get(page_of(run))
-    runs.cancel_run(talk.ada, run.pk)
+    talk.cancel(run.pk)
     assert 'value="retry"' in olga.get(page_of(run)) and 'value="cancel"' not in olga.get(page_of(run))
 
 
@@ -179,7 +179,7 @@ def test_an_operator_who_may_change_runs_needs_to_be_no_member(talk: Talk, staff
 def test_what_a_cancelled_attempt_read_and_cost_is_added_when_its_worker_lets_go(talk: Talk) -> None:
     run = talk.start()
     run.read = build_context(run).read
-    runs.cancel_run(talk.ada, run.pk)
+    talk.cancel(run.pk)
     attempts.record_usage(run, attempts.Spending("demo", 1, 1))
     assert Run.objects.get(pk=run.pk).read == run.read
     assert Usage.objects.get(run=run).output_tokens == 1

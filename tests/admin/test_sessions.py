@@ -9,12 +9,12 @@ import pytest
 from django.utils import timezone
 
 from chat import shards, stream
-from chat.actions import attempts, messages, sessions
+from chat.actions import attempts, sessions
 from chat.admin import sessions as pages
 from chat.models import Agent, AuditEntry, ChatSession, User
-from chat.protocol.commands import NewMessage, NewSession
+from chat.protocol.commands import NewSession
 from tests.admin.conftest import Browser, looks
-from tests.inside import Talk, told
+from tests.inside import Talk, post, told
 from tests.servers import Redis
 
 LIST = "/admin/chat/chatsession/"
@@ -76,7 +76,7 @@ def test_a_text_is_looked_for_in_the_newest_talk_and_that_is_written_down(
     talk: Talk, olga: Browser, eve: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = sessions.create_session(eve, NewSession(title="Something else"))
-    messages.post_message(eve, other.pk, NewMessage(content="The password is swordfish"))
+    post(eve, other.pk, "The password is swordfish")
     talk.post("nothing")
     page = olga.get(f"{LIST}?q=text: SwordFish")
     assert str(other.pk) in page and str(talk.pk) not in page

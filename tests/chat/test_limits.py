@@ -25,93 +25,94 @@ def another_process() -> None:
     limits._sockets.clear()
 
 
-def spend(user: str = "ada", session: str = "s") -> limits.Spent | None:
-    return limits.spend_message(user, session, uuid4().hex)
+async def spend(user: str = "ada", session: str = "s") -> limits.Spent | None:
+    return await limits.spend_message(user, session, uuid4().hex)
 
 
 # --- messages ---------------------------------------------------------------------------------------------------------
 
 
-def test_so_many_messages_and_no_more_and_it_says_how_long_to_wait() -> None:
+async def test_so_many_messages_and_no_more_and_it_says_how_long_to_wait() -> None:
     for _ in range(3):
-        spend()
+        await spend()
     with pytest.raises(RateLimited) as refused:
-        spend()
+        await spend()
     assert 9 < (refused.value.retry_after_s or 0) <= 10
     assert refused.value.temporary
 
 
-def test_the_count_holds_over_all_processes() -> None:
+async def test_the_count_holds_over_all_processes() -> None:
     for _ in range(3):
-        spend()
+        await spend()
         another_process()
     with pytest.raises(RateLimited):
-        spend()
+        await spend()
 
 
-def test_each_user_and_each_session_is_counted_by_itself() -> None:
+async def test_each_user_and_each_session_is_counted_by_itself() -> None:
     for _ in range(3):
-        spend()
-    spend("ben")
-    spend("ada", "another session")
+        await spend()
+    await spend("ben")
+    await spend("ada", "another session")
 
 
-def test_the_window_moves(redis: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_window_moves(redis: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "WINDOW_S", 0.05)
     for _ in range(3):
-        spend()
+        await spend()
     with pytest.raises(RateLimited) as refused:
-        spend()
+        await spend()
     assert 0 < (refused.value.retry_after_s or 0) <= 0.05
     while redis.exists("chat:sent:ada:s"):
         pass
-    spend()
+    await spend()
 
 
-def test_a_token_that_was_given_back_can_be_spent_again() -> None:
-    tokens = [spend() for _ in range(3)]
-    limits.give_back(tokens[1])
-    told()
-    spend()
+async def test_a_token_that_was_given_back_can_be_spent_again() -> None:
+    tokens = [await spend() for _ in range(3)]
+    await limits.giving_back(tokens[1])
+    await spend()
     with pytest.raises(RateLimited):
-        spend()
+        await spend()
 
 
-def test_to_give_nothing_back_is_fine() -> None:
-    limits.give_back(None)
+async def test_to_give_nothing_back_is_fine() -> None:
+    await limits.giving_back(None)
 
 
-def test_no_limit_is_none(settings: Any, redis: Any) -> None:
+async def test_no_limit_is_none(settings: Any, redis: Any) -> None:
     settings.CHAT_MESSAGES_PER_10S = 0
-    assert [spend() for _ in range(20)] == [None] * 20
+    assert [await spend() for _ in range(20)] == [None] * 20
     assert not redis.keys("*")
 
 
-def test_without_redis_each_process_bounds_by_itself(redis_server: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_without_redis_each_process_bounds_by_itself(
+    redis_server: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(limits, "WINDOW_S", 60.0)
     redis_server.kill()
-    tokens = [spend() for _ in range(3)]
+    tokens = [await spend() for _ in range(3)]
     with pytest.raises(RateLimited) as refused:
-        spend()
+        await spend()
     assert 50 < (refused.value.retry_after_s or 0) <= 60
-    limits.give_back(tokens[0])
-    spend()
+    await limits.giving_back(tokens[0])
+    await spend()
 
 
-def test_without_redis_the_window_moves_too(redis_server: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_without_redis_the_window_moves_too(redis_server: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1000.0
     redis_server.kill()
-    spend()
+    await spend()
     monkeypatch.setattr(limits.time, "monotonic", lambda: now)
     outbox._broken_until[0] = 1e9
     limits._windows.clear()
     for _ in range(3):
-        spend()
+        await spend()
     now += 9.9
     with pytest.raises(RateLimited):
-        spend()
+        await spend()
     now += 0.2
-    spend()
+    await spend()
 
 
 def test_the_local_count_is_bounded_however_many_come(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,12 +122,12 @@ def test_the_local_count_is_bounded_however_many_come(monkeypatch: pytest.Monkey
     assert len(limits._windows) <= 10_001
 
 
-def test_redis_counts_again_when_it_is_back(redis_server: Redis) -> None:
+async def test_redis_counts_again_when_it_is_back(redis_server: Redis) -> None:
     redis_server.kill()
-    spend()
+    await spend()
     redis_server.start()
     outbox.recover()
-    spend()
+    await spend()
     assert redis_server.client().zcard("chat:sent:ada:s") == 1
 
 

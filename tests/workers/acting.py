@@ -80,7 +80,7 @@ async def questions(run: Run) -> list[Interrupt]:
 async def answer(talk: Talk, run: Run, *answers: Answer) -> None:
     """Answer the open questions of a run, in their order."""
     for question, given in zip(await questions(run), answers, strict=True):
-        await writing(interrupts.resolve_interrupt, talk.ada, question.pk, given)
+        await interrupts.resolve_interrupt(talk.ada, question.pk, given)
 
 
 def yes(**args: Any) -> Approved:

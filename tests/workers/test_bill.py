@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from django.apps import apps
 
-from chat.actions import attempts, interrupts, runs
+from chat.actions import attempts, interrupts
 from chat.actions.questions import Question
 from chat.actions.usage import Spending
 from chat.models import Agent, Interrupt, Run
@@ -36,7 +36,7 @@ def first(llm: str | None) -> str:
 def test_what_has_failed_is_asked_for_again_of_what_was_chosen(talk: Talk, llm: str | None) -> None:
     old = attempts.fail_run(talk.start(llm=llm), ERROR, "", *FELL_BACK)
     assert old.as_data()["llm"] == "next", "that was asked last"
-    again = runs.retry_run(talk.ada, old.pk).run
+    again = talk.retry(old.pk).run
     assert llms_of(again) == [first(llm), "next"]
     assert again.as_data()["llm"] == (llm or ""), "nothing was asked yet"
 
@@ -45,7 +45,7 @@ def test_an_agent_that_was_mended_answers_what_had_failed(talk: Talk) -> None:
     Agent.objects.create(name="expert", llm="typo", fallbacks=[])
     old = attempts.fail_run(talk.start(agent="expert"), ERROR, "", Spending("typo"))
     Agent.objects.filter(name="expert").update(llm="right")
-    runs.retry_run(talk.ada, old.pk)
+    talk.retry(old.pk)
     assert llms_of(talk.claim()) == ["right"]
 
 
@@ -59,7 +59,7 @@ def test_after_an_answer_of_people_a_run_begins_with_what_was_chosen(talk: Talk,
 @pytest.mark.parametrize("llm", CHOICES)
 def test_what_joined_too_late_is_answered_by_what_was_chosen(talk: Talk, llm: str | None) -> None:
     attempts.interrupt_run(talk.start(llm=llm), [QUESTION], *FELL_BACK)
-    interrupts.resolve_interrupt(talk.ada, Interrupt.objects.get().pk, Told(text="That one."))
+    interrupts.resolve_as_operator(talk.ada, Interrupt.objects.get().pk, Told(text="That one."))
     run = talk.claim()
     assert talk.post("And at eight.", on_busy="join").joined
     attempts.finish_run(run, "Hello!", Spending(first(llm)))
@@ -121,7 +121,7 @@ def test_what_waits_for_people_at_an_upgrade_begins_with_what_was_asked_first(ta
 
 def test_what_had_failed_before_an_upgrade_is_asked_of_its_agents_llm(talk: Talk) -> None:
     old = upgraded(attempts.fail_run(talk.start(), ERROR, "", *FELL_BACK))
-    assert llms_of(runs.retry_run(talk.ada, old.pk).run) == ["main", "next"]
+    assert llms_of(talk.retry(old.pk).run) == ["main", "next"]
 
 
 def test_what_the_version_before_still_sends_is_answered_by_what_it_chose(talk: Talk) -> None:

@@ -78,7 +78,7 @@ def test_answers_that_failed_or_were_stopped_are_left_out_and_so_are_notices(tal
     run = talk.start("Two?")
     attempts.keep_checkpoint(run, run.answer_id, "Tw")
     redis.flushall()
-    runs.cancel_run(talk.ada, run.pk)
+    talk.cancel(run.pk)
     assert Message.objects.filter(role="assistant").count() == 2
     assert Message.objects.filter(role="system").count() == 1
     assert told_to(talk.start("Three?")) == ["u: One?", "u: Two?", "u: Three?"]
@@ -87,7 +87,7 @@ def test_answers_that_failed_or_were_stopped_are_left_out_and_so_are_notices(tal
 def test_a_question_asked_again_is_read_once_and_last(talk: Talk) -> None:
     old = fails(talk.start("One?"), "On")
     talk.answer("Two?", "Two!")
-    runs.retry_run(talk.ada, old.pk)
+    talk.retry(old.pk)
     again = talk.claim()
     assert told_to(again) == ["u: Two?", "a: Two!", "u: One?"]
     finish(again, "One!")
@@ -118,11 +118,11 @@ def test_a_changed_question_is_read_as_it_is_now(talk: Talk) -> None:
 def test_a_question_that_was_withdrawn_is_read_again_only_when_it_is_asked_again(talk: Talk) -> None:
     running = talk.start("One?")
     waiting = talk.queue("Two?")
-    runs.cancel_run(talk.ada, waiting.pk)
+    talk.cancel(waiting.pk)
     finish(running, "One!")
     talk.answer("Three?", "Three!")
     assert told_to(talk.queue("Four?"))[:-1] == ["u: One?", "a: One!", "u: Three?", "a: Three!"]
-    again = runs.retry_run(talk.ada, waiting.pk).run
+    again = talk.retry(waiting.pk).run
     assert "withdrawn" not in Message.objects.get(pk=waiting.message_id).data
     assert told_to(Run.objects.select_related("agent", "message").get(pk=again.pk))[-1] == "u: Two?"
 
@@ -130,7 +130,7 @@ def test_a_question_that_was_withdrawn_is_read_again_only_when_it_is_asked_again
 def test_a_question_whose_answer_was_stopped_is_still_read(talk: Talk) -> None:
     run = talk.start("One?")
     attempts.put_back(run, "drained")
-    runs.cancel_run(talk.ada, run.pk)
+    talk.cancel(run.pk)
     assert told_to(talk.start("Two?")) == ["u: One?", "u: Two?"]
 
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from chat.actions import runs, sessions, summaries
+from chat.actions import sessions, summaries
 from chat.models import Agent, ChatSession, Message
 from chat.protocol.commands import SessionChange
 from tests.chat.actions.test_steps import begin, entry
@@ -35,7 +35,7 @@ def test_a_summary_stands_in_the_instructions_for_what_it_covers(talk: Talk) -> 
 def test_a_question_that_the_summary_covers_can_be_asked_again(talk: Talk) -> None:
     old = fails(talk.start("One?"))
     summaries.store_summary(talk.pk, 0, "- One was asked.", talk.last_seq)
-    runs.retry_run(talk.ada, old.pk)
+    talk.retry(old.pk)
     assert told_to(talk.claim()) == ["u: One?"]
 
 

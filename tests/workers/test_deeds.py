@@ -84,7 +84,7 @@ async def test_an_answer_that_is_asked_for_again_goes_on_from_what_was_done(
     llm.end()
     llm.fail(BREAKS)
     await over(runtime)
-    await writing(runs.retry_run, talk.ada, run.pk)
+    await runs.retry_run(talk.ada, run.pk)
     await begun(runtime, talk)
     await until_asked(llm, 3)
     assert as_read(llm.prompts[-1].talk) == ["u: Pay invoice 7.", "call: pay 7", "result: paid"]
@@ -107,7 +107,7 @@ async def test_of_what_was_refused_and_what_nobody_knows_it_is_said_and_of_what_
     llm.call("note", "c", number=2)
     llm.end()
     await over(runtime)
-    await writing(runs.cancel_run, talk.ada, run.pk)
+    await runs.cancel_run(talk.ada, run.pk)
     assert await statuses(run) == [("send", "refused"), ("pay", "unknown"), ("note", "cancelled")]
     read = await asked_next(talk, runtime, llm, "And?")
     assert read[1:-1] == ["call: send 1", f"error: {REFUSED}", "call: pay 7", f"error: {NOBODY_KNOWS}"]
@@ -122,9 +122,9 @@ async def test_a_person_is_asked_before_what_may_have_happened_is_done_again(
     llm.call("pay", number=7)
     llm.end()
     await over(runtime)
-    await writing(runs.cancel_run, talk.ada, run.pk)
+    await runs.cancel_run(talk.ada, run.pk)
     lost.add("pay", "once", "write", needs_approval=False, does=lambda: "paid")
-    again = (await writing(runs.retry_run, talk.ada, run.pk)).run
+    again = (await runs.retry_run(talk.ada, run.pk)).run
     await begun(runtime, talk)
     llm.call("pay", number=number)
     llm.end()

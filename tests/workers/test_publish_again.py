@@ -10,7 +10,7 @@ from django.db import OperationalError
 
 from chat import stream
 from chat.actions import attempts, runs
-from chat.database import reading, writing
+from chat.database import reading
 from chat.models import Run
 from tests.inside import WAIT_S, Talk, told
 from tests.servers import Redis
@@ -36,7 +36,7 @@ async def test_a_redis_that_was_emptied_gets_all_of_it_again(watching: Watching,
 async def test_whoever_lost_its_claim_does_not_set_the_fence_anew(watching: Watching, talk: Talk, redis: Any) -> None:
     """The row knows what an emptied Redis does not."""
     draft = await watching.begun("Hello")
-    await writing(runs.cancel_run, talk.ada, watching.run.pk)
+    await runs.cancel_run(talk.ada, watching.run.pk)
     await asyncio.to_thread(told)
     redis.flushall()
     draft.add(" late")
@@ -191,7 +191,7 @@ async def test_a_run_that_was_cancelled_while_redis_is_away_is_noticed_by_its_ch
     monkeypatch.setattr(publish, "CHECKPOINT_S", 0.02)
     draft = await watching.begun("Hello")
     redis_server.kill()
-    await writing(runs.cancel_run, talk.ada, watching.run.pk)
+    await runs.cancel_run(talk.ada, watching.run.pk)
     draft.add(" late")
     await watching.until(lambda: watching.fenced, "it is told")
     assert await checkpoint(watching.run) == ""

@@ -74,7 +74,7 @@ async def test_what_was_read_is_kept_with_the_end_whatever_that_is(
     llm.say("Two")
     await shown(held.run, "Two", redis)
     if end == "cancelled":
-        await writing(runs.cancel_run, talk.ada, held.run.pk)
+        await runs.cancel_run(talk.ada, held.run.pk)
         llm.say(" more")  # its next delta is refused
     elif end == "failed":
         llm.fail(LLMError("llm_rejected", "No."))

@@ -149,7 +149,7 @@ async def test_a_cancelled_run_closes_its_model_at_once_and_its_cost_is_stored(
     held = await answering(talk, runtime)
     llm.say("Hello wor")
     await shown(held.run, "Hello wor", redis)
-    await writing(runs.cancel_run, talk.ada, held.run.pk)
+    await runs.cancel_run(talk.ada, held.run.pk)
     runtime._on_nudge({"type": "nudge", "run_id": str(held.run.pk)})
     await over(runtime)
     assert llm.closed == 1
@@ -166,7 +166,7 @@ async def test_a_cancelled_run_is_noticed_by_its_next_delta_without_a_nudge(
     held = await answering(talk, runtime)
     llm.say("Hello")
     await shown(held.run, "Hello", redis)
-    await writing(runs.cancel_run, talk.ada, held.run.pk)
+    await runs.cancel_run(talk.ada, held.run.pk)
     await asyncio.to_thread(told)
     llm.say(" world")
     await over(runtime)

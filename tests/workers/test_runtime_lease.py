@@ -29,7 +29,7 @@ from workers.runtime import DRAINED, FENCED, Runtime
 # --- runs that are no longer its own ----------------------------------------------------------------------------------
 
 TAKEN: dict[str, Callable[[Talk, Run], Any]] = {
-    "cancelled": lambda talk, run: runs.cancel_run(talk.ada, run.pk),
+    "cancelled": lambda talk, run: talk.cancel(run.pk),
     "put back": lambda talk, run: attempts.put_back(run, "drained"),
     "deleted": lambda talk, run: sessions.delete_session(talk.ada, talk.pk),
 }
@@ -59,7 +59,7 @@ async def test_a_nudge_makes_it_look_at_that_run_and_a_lost_one_at_all(
     runtime._on_nudge({"type": "nudge", "run_id": str(held.run.pk)})
     await let_no_task_be_left(runtime)
     assert held.why is None
-    await writing(runs.cancel_run, talk.ada, held.run.pk)
+    await runs.cancel_run(talk.ada, held.run.pk)
     runtime._on_nudge({"type": "look"})
     await over(runtime)
     assert held.why == FENCED

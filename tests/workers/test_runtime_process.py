@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.db import InterfaceError
 
-from chat.actions import attempts, messages, runs, workers
+from chat.actions import attempts, messages, workers
 from chat.errors import Fenced
 from chat.models import Message, Run, Tool, Worker
 from tests.inside import WAIT_S, Talk, new_talk, rung
@@ -124,7 +124,7 @@ def test_a_run_that_is_cancelled_is_let_go_within_a_tick_or_a_nudge(
     settings.CHAT_LLM = "demo?tokens=1000&tokens_per_s=50"
     started(process)
     posted = begun(process, talk)
-    runs.cancel_run(talk.ada, posted.run_id)
+    talk.cancel(posted.run_id)
     eventually(lambda: not process.held, "it is let go", 5)
 
 

@@ -229,6 +229,6 @@ async def test_a_run_that_is_cancelled_while_it_waits_takes_its_calls_along(
     llm.call("look", "b")
     llm.end()
     await over(runtime)
-    await writing(runs.cancel_run, talk.ada, run.pk)
+    await runs.cancel_run(talk.ada, run.pk)
     assert await statuses(run) == [("send", "cancelled"), ("look", "cancelled")]
     assert not await questions(run)

@@ -179,7 +179,7 @@ async def test_for_a_person_who_has_no_access_any_more_nothing_is_done(
     run = await calling(talk, runtime, llm, "send", number=1)
     await over(runtime)
     [asked] = await questions(run)
-    await writing(interrupts.resolve_interrupt, talk.ben, asked.pk, yes())
+    await interrupts.resolve_interrupt(talk.ben, asked.pk, yes())
     await writing(lambda: User.objects.filter(pk=talk.ada.pk).update(is_active=False))
     await resumed(talk, runtime)
     await until_asked(llm, 2)

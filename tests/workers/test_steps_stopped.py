@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from chat.actions import runs
-from chat.database import reading, writing
+from chat.database import reading
 from tests.inside import Talk
 from tests.threads import failing_at
 from tests.workers.acting import Deeds, calling, questions, resumed, start, statuses, types
@@ -98,7 +98,7 @@ async def test_a_stop_cancels_the_tool_and_says_what_is_known_of_it(
     await until(lambda: runtime.held, "it works")
     while await statuses(run) != [("work", "called"), ("send", "waiting")]:
         await asyncio.sleep(0.002)
-    await writing(runs.cancel_run, talk.ada, run.pk)
+    await runs.cancel_run(talk.ada, run.pk)
     runtime._on_nudge({"type": "nudge", "run_id": str(run.pk)})
     await asyncio.wait_for(cancelled.wait(), 10)
     await over(runtime)
@@ -115,7 +115,7 @@ async def test_a_thread_that_returns_after_a_stop_writes_nothing(
     deeds.add("send", "once", "write", does=deeds.wait, needs_approval=False)
     run = await calling(talk, runtime, llm, "send")
     await asyncio.to_thread(deeds.held.wait, 10)
-    await writing(runs.cancel_run, talk.ada, run.pk)
+    await runs.cancel_run(talk.ada, run.pk)
     seq = await reading(lambda: talk.last_seq)
     runtime._on_nudge({"type": "nudge", "run_id": str(run.pk)})
     await over(runtime)

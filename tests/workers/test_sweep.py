@@ -14,7 +14,7 @@ from django.utils import timezone
 from rest_framework_simplejwt.token_blacklist.models import BlacklistedToken, OutstandingToken
 
 from chat import stream
-from chat.actions import attempts, logins, runs, sessions, tickets, tokens, workers
+from chat.actions import attempts, logins, sessions, tickets, tokens, workers
 from chat.actions.usage import Spending
 from chat.models import Agent, Run, Ticket, Usage, Worker
 from chat.outbox import outbox
@@ -179,7 +179,7 @@ def test_a_run_that_ends_while_the_sweep_looks_stays_ended(
 ) -> None:
     run = talk.start()
     kill(talk)
-    once_it_looked(monkeypatch, lambda: runs.cancel_run(talk.ada, run.pk))
+    once_it_looked(monkeypatch, lambda: talk.cancel(run.pk))
     sweep(watchful)
     assert Run.objects.get(pk=run.pk).status == "cancelled"
     assert talk.types()[-1] == "run.cancelled"

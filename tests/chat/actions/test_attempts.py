@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from chat import stream
-from chat.actions import attempts, claims, runs, sessions, titles
+from chat.actions import attempts, claims, sessions, titles
 from chat.actions.usage import Spending
 from chat.models import Message, Run, Usage
 from tests.inside import WAIT_S, Talk, new_talk, told
@@ -195,7 +195,7 @@ def test_an_end_refuses_what_still_comes_and_forgets_the_draft(talk: Talk, redis
 
 def test_what_a_stopped_attempt_cost_is_stored_after_its_end_without_an_event(talk: Talk) -> None:
     run = talk.start()
-    runs.cancel_run(talk.ada, run.pk)
+    talk.cancel(run.pk)
     before = talk.last_seq
     attempts.record_usage(run, SPENT)
     attempts.record_usage(run, Spending("demo", 100, 100))
@@ -228,7 +228,7 @@ def test_a_run_costs_what_all_its_attempts_and_llms_cost(talk: Talk) -> None:
 
 def test_what_a_cancelled_attempt_cost_is_on_its_run_too(talk: Talk) -> None:
     run = talk.start()
-    runs.cancel_run(talk.ada, run.pk)
+    talk.cancel(run.pk)
     attempts.record_usage(run, SPENT)
     row = Run.objects.get(pk=run.pk)
     assert (row.input_tokens, row.output_tokens, row.cost_usd) == (7, 5, Decimal("0.25"))

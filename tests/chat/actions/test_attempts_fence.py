@@ -8,7 +8,7 @@ import pytest
 from django.db import OperationalError
 
 from chat import stream
-from chat.actions import attempts, runs, sessions, workers
+from chat.actions import attempts, sessions, workers
 from chat.actions.usage import Spending
 from chat.errors import Fenced
 from chat.models import ChatSession, Event, Message, Run, Usage
@@ -38,7 +38,7 @@ WRITES: dict[str, Callable[[Run], Any]] = {
 
 
 def cancelled(talk: Talk, run: Run) -> None:
-    runs.cancel_run(talk.ada, run.pk)
+    talk.cancel(run.pk)
 
 
 def put_back(talk: Talk, run: Run) -> None:
@@ -98,7 +98,7 @@ def test_a_write_that_waited_while_the_run_was_taken_away_is_refused(talk: Talk,
     """What held before the wait for the lock does not count: the fence is looked at afterwards."""
     run = talk.start()
     with stopped_at("cancel.commit") as stop:
-        taking = threads.start(runs.cancel_run, talk.ada, run.pk)
+        taking = threads.start(talk.cancel, run.pk)
         stop.wait()
         writing = threads.start(WRITES[write], run)
         wait_until_blocked()

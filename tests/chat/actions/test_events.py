@@ -8,7 +8,7 @@ import pytest
 from django.utils import timezone
 
 from chat import stream
-from chat.actions import attempts, events, runs, sessions
+from chat.actions import attempts, events, sessions
 from chat.actions.events import Log, locked, on_commit
 from chat.errors import NotFound
 from chat.models import ChatSession, Event, Message, Run, Worker
@@ -98,7 +98,7 @@ def test_a_cancel_that_fails_half_way_leaves_the_run_running(talk: Talk) -> None
     run = talk.start()
     before = talk.last_seq
     with failing_at("cancel.commit", RuntimeError("power cut")), pytest.raises(RuntimeError):
-        runs.cancel_run(talk.ada, run.pk)
+        talk.cancel(run.pk)
     assert Run.objects.get(pk=run.pk).status == "running"
     assert talk.last_seq == before == len(talk.log())
 

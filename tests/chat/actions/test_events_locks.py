@@ -22,14 +22,14 @@ ACTIONS: dict[str, Callable[[Talk, Run], Any]] = {
     "rename": lambda talk, run: sessions.update_session(talk.ada, talk.pk, SessionChange(title="New")),
     "close": lambda talk, run: sessions.close_session(talk.ada, talk.pk),
     "add a member": lambda talk, run: members.add_member(talk.ada, talk.pk, NewMember(username="ben", role="viewer")),
-    "cancel": lambda talk, run: runs.cancel_run(talk.ada, run.pk),
+    "cancel": lambda talk, run: talk.cancel(run.pk),
     "finish": lambda talk, run: attempts.finish_run(run, "Hello!", attempts.Spending()),
     "fail": lambda talk, run: attempts.fail_run(run, attempts.WORKER_LOST, "Hel", attempts.Spending()),
     "put back": lambda talk, run: attempts.put_back(run, "drained"),
 }
 WAITING: dict[str, Callable[[Talk, Run], Any]] = {
     "claim": lambda talk, run: claims.claim_run(talk.worker_id, talk.pk),
-    "cancel": lambda talk, run: runs.cancel_run(talk.ada, run.pk),
+    "cancel": lambda talk, run: talk.cancel(run.pk),
     "move": lambda talk, run: runs.move_run(talk.ada, run.pk, None),
     "change the question": lambda talk, run: messages.update_message(talk.ada, run.message_id, "Other words"),
 }
@@ -91,7 +91,7 @@ def test_an_action_that_lost_a_deadlock_runs_again(talk: Talk, threads: Threads)
 
 LOCKED_OUT: dict[str, Callable[[Talk, Run], Any]] = {
     "post": lambda talk, run: talk.post("Another"),
-    "cancel": lambda talk, run: runs.cancel_run(talk.ada, run.pk),
+    "cancel": lambda talk, run: talk.cancel(run.pk),
     "finish": lambda talk, run: attempts.finish_run(run, "Hello!", attempts.Spending()),
     "put back": lambda talk, run: attempts.put_back(run, "drained"),
 }

@@ -7,7 +7,7 @@ from uuid import uuid4
 import pytest
 from pydantic import TypeAdapter
 
-from chat.actions import attempts, claims, interrupts, members, runs, sessions
+from chat.actions import attempts, claims, interrupts, members, sessions
 from chat.actions.questions import Question, args_hash
 from chat.actions.usage import Spending
 from chat.errors import AlreadyResolved, Conflict, InvalidInput, NotAllowed, NotFound
@@ -40,9 +40,10 @@ def asks(talk: Talk, *questions: Question, content: str = "Hello?", in_time: boo
     return list(Interrupt.objects.open().filter(run_id=run.pk).in_order())
 
 
-def resolve(user: User, asked: Interrupt, answer: dict[str, Any], **more: Any) -> Interrupt:
+def resolve(user: User, asked: Interrupt, answer: dict[str, Any], *, by_operator: bool = False) -> Interrupt:
     made: Answer = TypeAdapter(Answer).validate_python(answer)
-    return interrupts.resolve_interrupt(user, asked.pk, made, **more)
+    seen = interrupts._see(user, asked.pk, made, by_operator=by_operator)
+    return interrupts._resolve(user, *seen, by_operator=by_operator)
 
 
 def state(talk: Talk) -> tuple[str, list[str]]:
@@ -256,4 +257,4 @@ def test_a_question_goes_with_its_session(talk: Talk) -> None:
 def test_a_run_that_asks_is_not_asked_for_again(talk: Talk) -> None:
     [asked] = asks(talk)
     with pytest.raises(Conflict):
-        runs.retry_run(talk.ada, asked.run_id)
+        talk.retry(asked.run_id)

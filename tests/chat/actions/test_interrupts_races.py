@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from chat.actions import attempts, interrupts, runs
+from chat.actions import attempts, interrupts
 from chat.errors import AlreadyResolved, ChatError, Expired, Fenced
 from chat.models import Interrupt, Message, Run
 from tests.chat.actions.test_interrupts import NO, REFUND, WHICH, YES, asks, resolve, state
@@ -54,7 +54,7 @@ def test_an_answer_that_was_read_before_another_settled_it_is_refused(
         if faster == "a sweep":
             assert interrupts.expire_interrupts() == 1
         elif faster == "a cancel":
-            runs.cancel_run(talk.ada, asked.run_id)
+            talk.cancel(asked.run_id)
         else:
             resolve(talk.ada, asked, NO)
         before = talk.last_seq
@@ -72,14 +72,14 @@ def test_whoever_comes_while_it_is_being_settled_waits_and_finds_it_settled(
     [asked] = asks(talk, in_time=False)
     with stopped_at("cancel.commit" if slower == "a sweep" else "expire.commit") as stop:
         if slower == "a sweep":
-            settling = threads.start(runs.cancel_run, talk.ada, asked.run_id)
+            settling = threads.start(talk.cancel, asked.run_id)
         else:
             settling = threads.start(interrupts.expire_interrupts)
         stop.wait()
         calls: dict[str, Any] = {
             "an answer": partial(resolve, talk.ben, asked, YES),
             "a sweep": interrupts.expire_interrupts,
-            "a cancel": partial(runs.cancel_run, talk.ben, asked.run_id),
+            "a cancel": partial(talk.cancel, asked.run_id, talk.ben),
         }
         waiting = threads.start(calls[slower])
         wait_until_blocked()
@@ -124,7 +124,7 @@ def test_answers_sweeps_and_cancels_in_any_order_leave_one_end(talk: Talk, threa
             partial(resolve, talk.ada, open_ones[0], YES),
             partial(resolve, talk.ben, open_ones[0], NO),
             partial(resolve, talk.ben, open_ones[1], {"text": "7"}),
-            partial(runs.cancel_run, talk.ada, run_id),
+            partial(talk.cancel, run_id),
             interrupts.expire_interrupts,
             interrupts.expire_interrupts,
         ]

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from chat.actions import attempts, interrupts, runs
+from chat.actions import attempts, interrupts
 from chat.errors import AlreadyResolved, Expired
 from chat.models import Agent, Interrupt, Message
 from chat.protocol.commands import NewMessage
@@ -21,7 +21,7 @@ def test_a_cancel_takes_back_what_the_run_asks(talk: Talk) -> None:
     first, second = asks(talk, REFUND, WHICH)
     resolve(talk.ada, first, YES)
     before = talk.last_seq
-    runs.cancel_run(talk.ben, first.run_id)
+    talk.cancel(first.run_id, talk.ben)
     assert talk.types(before) == ["interrupt.resolved", "session.updated", "run.cancelled"]
     assert state(talk) == ("waiting", ["cancelled"])
     now = Interrupt.objects.get(pk=second.pk)
@@ -33,8 +33,8 @@ def test_a_cancel_takes_back_what_the_run_asks(talk: Talk) -> None:
 
 def test_what_was_cancelled_while_it_asked_asks_anew_when_it_is_asked_for_again(talk: Talk) -> None:
     [asked] = asks(talk)
-    runs.cancel_run(talk.ada, asked.run_id)
-    again = runs.retry_run(talk.ada, asked.run_id).run
+    talk.cancel(asked.run_id)
+    again = talk.retry(asked.run_id).run
     attempts.interrupt_run(talk.claim(), [REFUND])
     assert Interrupt.objects.open().get().run_id == again.pk
 

@@ -10,7 +10,7 @@ from chat.actions import interrupts, members, messages, runs, sessions
 from chat.actions.events import Log
 from chat.errors import NotAllowed, NotFound
 from chat.models import Member, Run, User
-from chat.protocol.commands import NewMember, NewMessage, SessionChange
+from chat.protocol.commands import NewMember, SessionChange
 from tests.chat.actions.test_interrupts import YES, asks, resolve
 from tests.chat.actions.test_runs import fails
 from tests.inside import Talk
@@ -25,12 +25,12 @@ def answers(talk: Talk) -> Asked:
 
 def asks_again(talk: Talk) -> Asked:
     failed = fails(talk.start())
-    return lambda ben: runs.retry_run(ben, failed.pk)
+    return lambda ben: talk.retry(failed.pk, ben)
 
 
 def cancels(talk: Talk) -> Asked:
     run = talk.start()
-    return lambda ben: runs.cancel_run(ben, run.pk)
+    return lambda ben: talk.cancel(run.pk, ben)
 
 
 def moves(talk: Talk) -> Asked:
@@ -49,7 +49,7 @@ WAYS: dict[str, Callable[[Talk], Asked]] = {
     "cancel": cancels,
     "move": moves,
     "change a message": changes_what_was_said,
-    "say something": lambda talk: lambda ben: messages.post_message(ben, talk.pk, NewMessage(content="And me?")),
+    "say something": lambda talk: lambda ben: talk.post("And me?", ben),
     "change the session": lambda talk: lambda ben: sessions.update_session(ben, talk.pk, SessionChange(title="Mine")),
     "close": lambda talk: lambda ben: sessions.close_session(ben, talk.pk),
     "reopen": lambda talk: lambda ben: sessions.reopen_session(ben, talk.pk),
@@ -104,5 +104,5 @@ def test_who_may_only_read_by_now_does_nothing_any_more(
 def test_an_operator_needs_no_place_in_the_session(talk: Talk, eve: User) -> None:
     [asked] = asks(talk)
     resolve(eve, asked, YES, by_operator=True)
-    assert runs.cancel_run(eve, asked.run_id, by_operator=True).run.status == Run.Status.CANCELLED
+    assert runs.cancel_as_operator(eve, asked.run_id).run.status == Run.Status.CANCELLED
     assert interrupts.expire_interrupts() == 0

@@ -105,11 +105,11 @@ def test_eve_finds_no_session_to_write_in_and_a_viewer_only_reads(talk: Talk, ev
     assert not Message.objects.exists()
 
 
-def test_what_eve_may_not_see_spends_none_of_her_limit(talk: Talk, eve: User, settings: Any, redis: Any) -> None:
+async def test_what_eve_may_not_see_spends_none_of_her_limit(talk: Talk, eve: User, settings: Any, redis: Any) -> None:
     settings.CHAT_MESSAGES_PER_10S = 1
     for _ in range(3):
         with pytest.raises(NotFound):
-            talk.post(by=eve)
+            await talk.say(by=eve)
     assert not redis.keys("chat:sent:*")
 
 
@@ -131,27 +131,29 @@ def test_a_message_whose_doorbell_died_with_its_process_still_waits_in_the_table
     assert talk.claim().pk == posted.run_id
 
 
-def _took_s(talk: Talk) -> float:
+async def _took_s(talk: Talk) -> float:
     began = time.monotonic()
-    talk.post()
+    await talk.say()
     return time.monotonic() - began
 
 
-def test_a_dead_redis_delays_no_message(talk: Talk, settings: Any, redis_server: Redis) -> None:
+async def test_a_dead_redis_delays_no_message(talk: Talk, settings: Any, redis_server: Redis) -> None:
     settings.CHAT_MESSAGES_PER_10S = 100
     told()
     redis_server.kill()
-    took_s = [_took_s(talk) for _ in range(5)]
+    took_s = [await _took_s(talk) for _ in range(5)]
     assert max(took_s) < 0.25 * PATIENCE, took_s
-    assert Run.objects.filter(status="queued").count() == 5
+    assert await Run.objects.filter(status="queued").acount() == 5
 
 
-def test_a_redis_that_hangs_delays_one_message_and_then_none(talk: Talk, settings: Any, redis_server: Redis) -> None:
+async def test_a_redis_that_hangs_delays_one_message_and_then_none(
+    talk: Talk, settings: Any, redis_server: Redis
+) -> None:
     settings.CHAT_MESSAGES_PER_10S = 100
-    talk.post()
+    await talk.say()
     told()
     redis_server.freeze()
-    first, *others = [_took_s(talk) for _ in range(4)]
+    first, *others = [await _took_s(talk) for _ in range(4)]
     redis_server.thaw()
     assert first < 0.25 * PATIENCE, first
     assert max(others) < 0.15 * PATIENCE, others

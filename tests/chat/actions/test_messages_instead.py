@@ -6,7 +6,7 @@ from uuid import UUID
 import pytest
 
 from chat import stream
-from chat.actions import messages, runs, sessions
+from chat.actions import messages, sessions
 from chat.errors import Busy, Conflict, Fenced, NotFound, SessionClosed
 from chat.models import ChatSession, Event, Interrupt, Message, Run
 from chat.protocol.commands import SessionChange
@@ -59,7 +59,7 @@ def test_a_rollback_takes_back_what_was_asked_and_shown(talk: Talk, redis: Any) 
     assert log_of(talk, before)[0] == ("run.cancelled", run.pk), "nothing of it is kept"
     assert told_to(talk.claim()) == ["u: Hello?", "a: Hello!", "u: Count"]
     with pytest.raises(Conflict):
-        runs.retry_run(talk.ada, run.pk)
+        talk.retry(run.pk)
     with pytest.raises(NotFound):
         messages.update_message(talk.ada, run.message_id, "Again")
     Message.objects.filter(pk=step.pk).delete()
@@ -72,7 +72,7 @@ def test_nobody_takes_back_what_another_said(talk: Talk) -> None:
     run = talk.claim()
     talk.post("Ben starts afresh", talk.ben, on_busy="rollback")
     assert [m.content for m in Message.objects.shown().order_by("seq")] == ["Ada asks", "Ben starts afresh"]
-    assert runs.retry_run(talk.ada, run.pk).run.message_id == run.message_id
+    assert talk.retry(run.pk).run.message_id == run.message_id
 
 
 def test_a_rollback_needs_no_redis(talk: Talk, redis_server: Redis) -> None:

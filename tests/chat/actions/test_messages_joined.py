@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from chat.actions import attempts, joined, messages, runs, sessions
+from chat.actions import attempts, joined, messages, sessions
 from chat.errors import Conflict, Fenced, TooManyWaiting
 from chat.models import Agent, ChatSession, Message, Run
 from tests.chat.actions.steering import ask_people, data_of, finish, log_of, queue
@@ -96,7 +96,7 @@ def test_what_joined_too_late_becomes_a_run_of_its_own(talk: Talk, redis: Any, e
     elif end == "fail":
         attempts.fail_run(run, {"code": "internal", "message": "No.", "temporary": True}, "", attempts.Spending())
     else:
-        runs.cancel_run(talk.ada, run.pk)
+        talk.cancel(run.pk)
     waiting, new = queue(talk)
     assert waiting == other.pk and rung(redis) == [other.pk]
     assert log_of(talk, before)[-4:-1] == [("message.updated", new), ("message.updated", new), ("run.queued", new)]

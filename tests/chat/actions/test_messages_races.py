@@ -1,11 +1,12 @@
 """A message and the end, a stop, a claim or another message at once: an order in which they happened."""
 
+import asyncio
 from typing import Any
 from uuid import UUID
 
 import pytest
 
-from chat.actions import attempts, claims, messages, runs
+from chat.actions import attempts, claims, messages
 from chat.errors import Busy, Conflict, Fenced
 from chat.models import ChatSession, Event, Message, Run
 from tests.chat.actions.steering import finish, queue, show
@@ -49,9 +50,7 @@ def test_a_message_and_an_end_at_once(talk: Talk, threads: Threads, way: str) ->
 @pytest.mark.parametrize("way", WAYS)
 def test_a_message_and_a_stop_at_once(talk: Talk, threads: Threads, way: str) -> None:
     run = talk.start("Question")
-    outcome, ended = threads.at_once(
-        lambda: talk.post("Meanwhile", talk.ben, on_busy=way), lambda: runs.cancel_run(talk.ada, run.pk)
-    )
+    outcome, ended = threads.at_once(lambda: talk.post("Meanwhile", talk.ben, on_busy=way), lambda: talk.cancel(run.pk))
     assert ended.run.status == "cancelled"
     _holds(talk, run, outcome, ended)
     while queue(talk):
@@ -108,10 +107,14 @@ def test_a_message_and_an_interruption_at_once(talk: Talk, threads: Threads, way
         assert not unread.exists() and ChatSession.objects.get(pk=talk.pk).status == "waiting"
 
 
+def interrupts(talk: Talk) -> messages.Posted:
+    return asyncio.run(talk.say("Meanwhile", on_busy="interrupt"))
+
+
 def test_an_answer_that_ends_while_its_draft_is_taken_is_kept_whole(talk: Talk, threads: Threads) -> None:
     run = talk.start("Question")
     with stopped_at("cancel.take") as stop:
-        sending = threads.start(talk.post, "Meanwhile", on_busy="interrupt")
+        sending = threads.start(interrupts, talk)
         stop.wait()
         finish(run, "The whole answer.")
         stop.go_on()
@@ -125,7 +128,7 @@ def test_an_answer_that_is_begun_anew_while_its_draft_is_taken_is_taken_anew(
 ) -> None:
     run = talk.start("Question")
     with stopped_at("cancel.take") as stop:
-        sending = threads.start(talk.post, "Meanwhile", on_busy="interrupt")
+        sending = threads.start(interrupts, talk)
         stop.wait()
         attempts.put_back(run, "drained")
         again = talk.claim()

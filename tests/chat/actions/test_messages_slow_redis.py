@@ -48,14 +48,13 @@ async def others_write_meanwhile(talk: Talk, slow: SlowRedis, work: Coroutine[An
 def slow_limits(monkeypatch: pytest.MonkeyPatch, settings: Any, talk: Talk) -> SlowRedis:
     slow = SlowRedis()
     settings.CHAT_MESSAGES_PER_10S = 10
-    monkeypatch.setattr(limits, "_spend", slow)
     monkeypatch.setattr(limits, "_asking", slow.asking)
     return slow
 
 
 async def test_a_message_waits_for_its_limit_alone(talk: Talk, slow_limits: SlowRedis) -> None:
     posted = await others_write_meanwhile(
-        talk, slow_limits, messages.send_message(talk.ada, talk.pk, NewMessage(content="Hello?"))
+        talk, slow_limits, messages.post_message(talk.ada, talk.pk, NewMessage(content="Hello?"))
     )
     assert await reading(Message.objects.filter(pk=posted.message_id).exists)
 
@@ -63,9 +62,9 @@ async def test_a_message_waits_for_its_limit_alone(talk: Talk, slow_limits: Slow
 async def test_a_retry_waits_for_its_limit_alone(talk: Talk, slow_limits: SlowRedis, settings: Any) -> None:
     settings.CHAT_MESSAGES_PER_10S = 0
     run = await writing(talk.queue)
-    await writing(runs.cancel_run, talk.ada, run.pk)
+    await runs.cancel_run(talk.ada, run.pk)
     settings.CHAT_MESSAGES_PER_10S = 10
-    outcome = await others_write_meanwhile(talk, slow_limits, runs.ask_again(talk.ada, run.pk))
+    outcome = await others_write_meanwhile(talk, slow_limits, runs.retry_run(talk.ada, run.pk))
     assert outcome.run.retry_of_id == run.pk
 
 
@@ -74,8 +73,8 @@ async def test_what_was_shown_is_taken_before_the_writers_turn(talk: Talk, what:
     run = await writing(talk.start)
     slow = failpoints.armed["cancel.take"] = SlowRedis()  # type: ignore[assignment]
     works: dict[str, Callable[[], Coroutine[Any, Any, Any]]] = {
-        "stop": lambda: runs.stop_run(talk.ada, run.pk),
-        "interrupt": lambda: messages.send_message(talk.ada, talk.pk, NewMessage(content="Stop", on_busy="interrupt")),
+        "stop": lambda: runs.cancel_run(talk.ada, run.pk),
+        "interrupt": lambda: messages.post_message(talk.ada, talk.pk, NewMessage(content="Stop", on_busy="interrupt")),
     }
     await others_write_meanwhile(talk, slow, works[what]())  # type: ignore[arg-type]
     assert await reading(Run.objects.filter(pk=run.pk, status="cancelled").exists)
@@ -86,10 +85,10 @@ async def test_what_is_refused_off_the_loop_is_refused_and_given_back(talk: Talk
     wrong = NewMessage(content="Hello?", agent="nobody")
     for _ in range(2):
         with pytest.raises(messages.InvalidInput):
-            await messages.send_message(talk.ada, talk.pk, wrong)
+            await messages.post_message(talk.ada, talk.pk, wrong)
         await asyncio.to_thread(told)
-    first = await messages.send_message(talk.ada, talk.pk, NewMessage(content="Hello?", key="k"))
-    again = await messages.send_message(talk.ada, talk.pk, NewMessage(content="Hello?", key="k"))
+    first = await messages.post_message(talk.ada, talk.pk, NewMessage(content="Hello?", key="k"))
+    again = await messages.post_message(talk.ada, talk.pk, NewMessage(content="Hello?", key="k"))
     assert (again.run_id, again.duplicate) == (first.run_id, True)
     with pytest.raises(RateLimited):
-        await messages.send_message(talk.ada, talk.pk, NewMessage(content="One more"))
+        await messages.post_message(talk.ada, talk.pk, NewMessage(content="One more"))

@@ -23,7 +23,7 @@ def fails(run: Run, text: str = "") -> Run:
 ENDS: dict[str, Callable[[Talk, Run], Any]] = {
     "finish": lambda talk, run: attempts.finish_run(run, "Hello!", attempts.Spending()),
     "fail": lambda talk, run: fails(run),
-    "cancel": lambda talk, run: runs.cancel_run(talk.ada, run.pk),
+    "cancel": lambda talk, run: talk.cancel(run.pk),
 }
 
 
@@ -63,9 +63,9 @@ def test_a_run_that_is_put_back_rings_for_itself(talk: Talk, redis: Any) -> None
 def test_the_end_of_a_waiting_one_rings_for_the_next_only_where_nothing_runs(talk: Talk, redis: Any) -> None:
     first, second, third = talk.start(), talk.queue("second"), talk.queue("third")
     rung(redis)
-    runs.cancel_run(talk.ada, second.pk)
+    talk.cancel(second.pk)
     assert rung(redis) == []
-    runs.cancel_run(talk.ada, first.pk)
+    talk.cancel(first.pk)
     assert rung(redis) == [third.pk]
 
 
@@ -87,7 +87,7 @@ def test_what_a_question_holds_up_is_not_rung_for_in_place_of_what_may_go_on(
 def test_a_lost_race_rings_for_nothing(talk: Talk, redis: Any) -> None:
     run = talk.start()
     talk.queue("next")
-    runs.cancel_run(talk.ada, run.pk)
+    talk.cancel(run.pk)
     rung(redis)
     with pytest.raises(Fenced):
         attempts.finish_run(run, "Hello!", attempts.Spending())
@@ -100,7 +100,7 @@ def test_a_lost_race_rings_for_nothing(talk: Talk, redis: Any) -> None:
 def test_a_failed_run_is_asked_for_again_as_a_new_run_of_the_same_message(talk: Talk, redis: Any) -> None:
     old = fails(talk.start(), "Hel")
     rung(redis)
-    outcome = runs.retry_run(talk.ben, old.pk)
+    outcome = talk.retry(old.pk, talk.ben)
     again = Run.objects.get(pk=outcome.run.pk)
     assert (again.message_id, again.retry_of_id, again.user_id) == (old.message_id, old.pk, talk.ben.pk)
     assert (again.status, again.attempt) == ("queued", 0)
@@ -111,29 +111,29 @@ def test_a_failed_run_is_asked_for_again_as_a_new_run_of_the_same_message(talk: 
 
 def test_to_ask_again_twice_is_to_ask_again_once(talk: Talk) -> None:
     old = fails(talk.start())
-    first, before = runs.retry_run(talk.ada, old.pk), talk.last_seq
-    second = runs.retry_run(talk.ada, old.pk)
+    first, before = talk.retry(old.pk), talk.last_seq
+    second = talk.retry(old.pk)
     assert (second.run.pk, second.frames, talk.last_seq) == (first.run.pk, [], before)
 
 
 def test_two_who_ask_again_at_once_get_one_run(talk: Talk, threads: Threads) -> None:
     old = fails(talk.start())
-    asked = threads.at_once(*[lambda: runs.retry_run(talk.ada, old.pk).run.pk] * 4)
+    asked = threads.at_once(*[lambda: talk.retry(old.pk).run.pk] * 4)
     assert len(set(asked)) == 1
 
 
 def test_what_succeeded_or_is_still_open_is_not_asked_for_again(talk: Talk) -> None:
     with pytest.raises(Conflict):
-        runs.retry_run(talk.ada, talk.answer().pk)
+        talk.retry(talk.answer().pk)
     with pytest.raises(Conflict):
-        runs.retry_run(talk.ada, talk.start().pk)
+        talk.retry(talk.start().pk)
 
 
 def test_nothing_is_asked_for_again_in_a_closed_session(talk: Talk) -> None:
     old = fails(talk.start())
     sessions.close_session(talk.ada, talk.pk)
     with pytest.raises(SessionClosed):
-        runs.retry_run(talk.ada, old.pk)
+        talk.retry(old.pk)
 
 
 def withdrawn(run: Run) -> bool:
@@ -143,27 +143,27 @@ def withdrawn(run: Run) -> bool:
 def test_to_cancel_one_more_answer_that_waits_withdraws_no_question_that_was_answered(talk: Talk) -> None:
     """Else the LLM would read the answer later, and not what it answers."""
     old = fails(talk.start())
-    again = runs.retry_run(talk.ada, old.pk).run
+    again = talk.retry(old.pk).run
     attempts.finish_run(talk.claim(), "Hello!", attempts.Spending())
-    once_more = runs.retry_run(talk.ada, old.pk).run
+    once_more = talk.retry(old.pk).run
     assert once_more.pk != again.pk
-    runs.cancel_run(talk.ada, once_more.pk)
+    talk.cancel(once_more.pk)
     assert not withdrawn(old)
 
 
 def test_a_question_is_withdrawn_with_the_last_run_that_might_have_answered_it(talk: Talk) -> None:
     talk.start("first")
     old = talk.queue()
-    runs.cancel_run(talk.ada, old.pk)
+    talk.cancel(old.pk)
     assert withdrawn(old)
-    first = runs.retry_run(talk.ada, old.pk).run
+    first = talk.retry(old.pk).run
     assert not withdrawn(old)
-    runs.cancel_run(talk.ada, first.pk)
+    talk.cancel(first.pk)
     assert withdrawn(old), "nobody has begun to answer it"
-    second, third = (runs.retry_run(talk.ada, run.pk).run for run in (old, first))
-    runs.cancel_run(talk.ada, second.pk)
+    second, third = (talk.retry(run.pk).run for run in (old, first))
+    talk.cancel(second.pk)
     assert not withdrawn(old), "another one is going to"
-    runs.cancel_run(talk.ada, third.pk)
+    talk.cancel(third.pk)
     assert withdrawn(old)
 
 
@@ -226,4 +226,4 @@ def test_a_claim_and_a_move_at_once_leave_every_place_taken_once(talk: Talk, thr
         places = list(Run.objects.filter(session_id=talk.pk, status__in=Run.OPEN).values_list("position", flat=True))
         assert len(set(places)) == 4
         for run in made:
-            runs.cancel_run(talk.ada, run.pk)
+            talk.cancel(run.pk)

@@ -17,15 +17,15 @@ def test_to_ask_again_is_no_way_to_an_agent_that_one_may_not_see(talk: Talk) -> 
     talk.ada.refresh_from_db()
     failed = fails(talk.start("@sec look", agent="sec"))
     with pytest.raises(InvalidInput) as refused:
-        runs.retry_run(talk.ben, failed.pk)
+        talk.retry(failed.pk, talk.ben)
     assert refused.value.fields == {"agent": "unknown"}
-    assert runs.retry_run(talk.ada, failed.pk).run.agent_id == "sec"
+    assert talk.retry(failed.pk).run.agent_id == "sec"
 
 
 def test_the_sessions_own_agent_is_asked_again_by_whoever_may_write_there(talk: Talk) -> None:
     Agent.objects.filter(pk=talk.session.agent_id).update(visibility="staff")
     try:
-        assert runs.retry_run(talk.ben, fails(talk.start()).pk).run.status == Run.Status.QUEUED
+        assert talk.retry(fails(talk.start()).pk, talk.ben).run.status == Run.Status.QUEUED
     finally:
         Agent.objects.filter(pk=talk.session.agent_id).update(visibility="everyone")
 
@@ -34,9 +34,10 @@ def test_an_agent_that_was_switched_off_is_not_asked_again_by_an_operator_either
     Agent.objects.create(name="off")
     failed = fails(talk.start(agent="off"))
     Agent.objects.filter(name="off").update(enabled=False)
-    for by_operator in (False, True):
-        with pytest.raises(InvalidInput):
-            runs.retry_run(talk.ada, failed.pk, by_operator=by_operator)
+    with pytest.raises(InvalidInput):
+        talk.retry(failed.pk)
+    with pytest.raises(InvalidInput):
+        runs.retry_as_operator(talk.ada, failed.pk)
 
 
 def test_an_llm_that_is_offered_no_more_is_not_asked_again(talk: Talk, settings: Any) -> None:
@@ -44,5 +45,5 @@ def test_an_llm_that_is_offered_no_more_is_not_asked_again(talk: Talk, settings:
     failed = fails(talk.start(llm="demo?tokens=5"))
     settings.CHAT_LLMS = []
     with pytest.raises(InvalidInput) as refused:
-        runs.retry_run(talk.ada, failed.pk)
+        talk.retry(failed.pk)
     assert refused.value.fields == {"llm": "unknown"}

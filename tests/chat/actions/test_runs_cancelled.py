@@ -1,5 +1,7 @@
 """A stop is one transaction: what was shown is kept, and the log takes nothing more of that attempt."""
 
+import asyncio
+from collections.abc import Callable
 from typing import Any
 from uuid import uuid4
 
@@ -23,7 +25,7 @@ def test_a_stop_keeps_what_was_shown_under_the_id_that_it_was_shown_with(talk: T
     run = talk.start()
     show(redis, run, "Hello wörld 🌍")
     before = talk.last_seq
-    outcome = runs.cancel_run(talk.ben, run.pk)
+    outcome = talk.cancel(run.pk, talk.ben)
     assert outcome.as_data() == {"run_id": str(run.pk), "status": "cancelled"}
     message = Message.objects.get(pk=run.answer_id)
     assert (message.content, message.data) == ("Hello wörld 🌍", {"interrupted": True})
@@ -33,7 +35,7 @@ def test_a_stop_keeps_what_was_shown_under_the_id_that_it_was_shown_with(talk: T
 
 def test_a_stop_leaves_nothing_promised_and_no_slot_taken(talk: Talk) -> None:
     run = talk.start()
-    runs.cancel_run(talk.ada, run.pk)
+    talk.cancel(run.pk)
     now = Run.objects.get(pk=run.pk)
     assert (now.status, now.drafts, now.slot, now.worker_id, now.checkpoint) == ("cancelled", [], None, None, "")
     assert ChatSession.objects.get(pk=talk.pk).status == "waiting"
@@ -43,14 +45,14 @@ def test_a_stop_before_anything_was_shown_makes_no_message(talk: Talk, redis: An
     for text in ("", " \n"):
         run = talk.start()
         show(redis, run, text)
-        runs.cancel_run(talk.ada, run.pk)
+        talk.cancel(run.pk)
     assert not Message.objects.filter(role="assistant").exists()
 
 
 def test_a_stop_raises_the_fence_and_forgets_the_draft(talk: Talk, redis: Any) -> None:
     run = talk.start()
     show(redis, run, "so far")
-    runs.cancel_run(talk.ada, run.pk)
+    talk.cancel(run.pk)
     told()
     assert redis.hgetall(stream.fence_key(talk.pk, run.pk)) == {b"a": b"2"}
     assert not redis.exists(stream.draft_key(talk.pk, run.answer_id))
@@ -60,7 +62,7 @@ def test_a_stop_nudges_the_worker(talk: Talk, redis: Any) -> None:
     run = talk.start()
     told()
     with heard(redis, stream.worker_group(talk.worker_id)) as hear:
-        runs.cancel_run(talk.ada, run.pk)
+        talk.cancel(run.pk)
         told()
         message = hear()
     assert message is not None and message["run_id"] == str(run.pk)
@@ -68,16 +70,16 @@ def test_a_stop_nudges_the_worker(talk: Talk, redis: Any) -> None:
 
 def test_to_stop_twice_is_to_stop_once(talk: Talk) -> None:
     run = talk.start()
-    runs.cancel_run(talk.ada, run.pk)
+    talk.cancel(run.pk)
     before = talk.last_seq
-    outcome = runs.cancel_run(talk.ben, run.pk)
+    outcome = talk.cancel(run.pk, talk.ben)
     assert (outcome.run.status, outcome.frames, talk.last_seq) == ("cancelled", [], before)
 
 
 def test_to_stop_what_is_over_says_how_it_ended(talk: Talk) -> None:
     run = talk.answer()
     before = talk.last_seq
-    assert runs.cancel_run(talk.ada, run.pk).as_data()["status"] == "succeeded"
+    assert talk.cancel(run.pk).as_data()["status"] == "succeeded"
     assert talk.last_seq == before
 
 
@@ -85,7 +87,7 @@ def test_what_waits_is_stopped_without_redis(talk: Talk, redis_server: Redis) ->
     run = talk.queue()
     told()
     redis_server.kill()
-    assert runs.cancel_run(talk.ada, run.pk).run.status == "cancelled"
+    assert talk.cancel(run.pk).run.status == "cancelled"
 
 
 def test_without_redis_a_stop_keeps_the_last_checkpoint_and_says_so(talk: Talk, redis_server: Redis) -> None:
@@ -93,7 +95,7 @@ def test_without_redis_a_stop_keeps_the_last_checkpoint_and_says_so(talk: Talk, 
     told()
     redis_server.kill()
     attempts.keep_checkpoint(run, run.answer_id, "Hello wo")
-    runs.cancel_run(talk.ada, run.pk)
+    talk.cancel(run.pk)
     message = Message.objects.get(pk=run.answer_id)
     assert (message.content, message.data) == ("Hello wo", {"interrupted": True, "incomplete": True})
 
@@ -103,7 +105,7 @@ def test_a_redis_that_has_forgotten_the_draft_is_as_good_as_none(talk: Talk, red
     attempts.keep_checkpoint(run, run.answer_id, "Hello wo")
     told()
     redis.flushall()
-    runs.cancel_run(talk.ada, run.pk)
+    talk.cancel(run.pk)
     assert Message.objects.get(pk=run.answer_id).data["incomplete"] is True
 
 
@@ -112,20 +114,20 @@ def test_an_answer_that_was_begun_afresh_is_kept_as_it_is_shown_now(talk: Talk, 
     run = talk.start()
     attempts.keep_checkpoint(run, run.answer_id, "void")
     show(redis, run, "")
-    runs.cancel_run(talk.ada, run.pk)
+    talk.cancel(run.pk)
     assert not Message.objects.filter(pk=run.answer_id).exists()
 
 
 def test_eve_finds_no_run_and_a_viewer_stops_none(talk: Talk, eve: User) -> None:
     run = talk.start()
     members.add_member(talk.ada, talk.pk, NewMember(username="ben", role="viewer"))
-    for act in (runs.cancel_run, runs.retry_run):
+    for act in (talk.cancel, talk.retry):
         with pytest.raises(NotFound):
-            act(eve, run.pk)
+            act(run.pk, eve)
         with pytest.raises(NotAllowed):
-            act(talk.ben, run.pk)
+            act(run.pk, talk.ben)
         with pytest.raises(NotFound):
-            act(talk.ada, uuid4())
+            act(uuid4())
     assert Run.objects.get(pk=run.pk).status == "running"
 
 
@@ -133,7 +135,7 @@ def test_a_stop_and_an_end_at_once_make_one_of_the_two(talk: Talk, threads: Thre
     for _ in range(5):
         run = talk.start()
         stopped, finished = threads.at_once(
-            lambda run=run: runs.cancel_run(talk.ada, run.pk).run.status,
+            lambda run=run: talk.cancel(run.pk).run.status,
             lambda run=run: attempts.finish_run(run, "Hello!", attempts.Spending()).status,
         )
         now = Run.objects.get(pk=run.pk).status
@@ -147,7 +149,7 @@ def test_an_end_that_waited_behind_a_stop_writes_nothing_after_it(talk: Talk, th
     """The fence has to be a statement of its own: within the lock's, Postgres judges it by what was before the wait."""
     run = talk.start()
     with stopped_at("cancel.commit") as stop:
-        stopping = threads.start(runs.cancel_run, talk.ada, run.pk)
+        stopping = threads.start(talk.cancel, run.pk)
         stop.wait()
         finishing = threads.start(attempts.finish_run, run, "Hello!", attempts.Spending())
         wait_until_blocked()
@@ -165,7 +167,7 @@ def test_a_stop_that_waited_behind_an_end_says_how_it_ended(talk: Talk, threads:
     with stopped_at("attempt.fenced") as stop:
         finishing = threads.start(attempts.finish_run, run, "Hello!", attempts.Spending())
         stop.wait()
-        stopping = threads.start(runs.cancel_run, talk.ada, run.pk)
+        stopping = threads.start(talk.cancel, run.pk)
         wait_until_blocked()
         stop.go_on()
         finishing.result(WAIT_S)
@@ -173,11 +175,25 @@ def test_a_stop_that_waited_behind_an_end_says_how_it_ended(talk: Talk, threads:
     assert talk.types()[-1] == "run.succeeded"
 
 
-def test_a_stop_that_met_a_new_attempt_keeps_what_that_one_shows(talk: Talk, threads: Threads, redis: Any) -> None:
+def by_its_author(talk: Talk, run: Run) -> Any:
+    return asyncio.run(runs.cancel_run(talk.ada, run.pk))
+
+
+def by_an_operator(talk: Talk, run: Run) -> Any:
+    return runs.cancel_as_operator(talk.ada, run.pk)
+
+
+STOPS = [by_its_author, by_an_operator]
+
+
+@pytest.mark.parametrize("cancel", STOPS)
+def test_a_stop_that_met_a_new_attempt_keeps_what_that_one_shows(
+    talk: Talk, threads: Threads, redis: Any, cancel: Callable[[Talk, Run], Any]
+) -> None:
     run = talk.start()
     show(redis, run, "of the first attempt")
     with stopped_at("cancel.take") as stop:
-        stopping = threads.start(runs.cancel_run, talk.ada, run.pk)
+        stopping = threads.start(cancel, talk, run)
         stop.wait()
         attempts.put_back(run, "drained")
         again = talk.claim()
@@ -188,8 +204,9 @@ def test_a_stop_that_met_a_new_attempt_keeps_what_that_one_shows(talk: Talk, thr
     assert (answer.pk, answer.content) == (again.answer_id, "of the second")
 
 
+@pytest.mark.parametrize("cancel", STOPS)
 def test_a_stop_of_what_was_just_started_keeps_what_was_shown(
-    talk: Talk, redis: Any, monkeypatch: pytest.MonkeyPatch
+    talk: Talk, redis: Any, monkeypatch: pytest.MonkeyPatch, cancel: Callable[[Talk, Run], Any]
 ) -> None:
     run = talk.queue()
     first_look = runs.run_for
@@ -201,5 +218,5 @@ def test_a_stop_of_what_was_just_started_keeps_what_was_shown(
         return seen
 
     monkeypatch.setattr(runs, "run_for", look_and_start)
-    assert runs.cancel_run(talk.ada, run.pk).run.status == "cancelled"
+    assert cancel(talk, run).run.status == "cancelled"
     assert Message.objects.get(role="assistant").content == "already shown"

@@ -7,7 +7,7 @@ from uuid import uuid4
 import pytest
 
 from chat import stream
-from chat.actions import attempts, claims, members, runs, sessions
+from chat.actions import attempts, claims, members, sessions
 from chat.errors import Conflict, InvalidInput, NotAllowed, NotFound, SessionClosed
 from chat.models import ChatSession, Event, Member, Message, Run, Usage, User
 from chat.protocol import Frame
@@ -189,7 +189,7 @@ def test_what_waited_for_a_session_while_it_was_deleted_finds_it_gone(talk: Talk
     run = talk.queue() if what == "claim" else talk.start()
     calls: dict[str, Callable[[], Any]] = {
         "finish": lambda: attempts.finish_run(run, "Hello!", attempts.Spending()),
-        "cancel": lambda: runs.cancel_run(talk.ada, run.pk),
+        "cancel": lambda: talk.cancel(run.pk),
         "claim": lambda: claims.claim_run(talk.worker_id, talk.pk),
         "post": talk.post,
     }

@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import pytest
 
-from chat.actions import attempts, runs, steps
+from chat.actions import attempts, steps
 from chat.actions.tool_calls import Change
 from chat.errors import Fenced
 from chat.models import Interrupt, Message, Run, ToolCall
@@ -157,7 +157,7 @@ def test_a_step_that_waited_while_the_run_was_taken_away_is_refused(talk: Talk, 
     call = entry(run)
     begin(run, call)
     with stopped_at("cancel.commit") as stop:
-        taking = threads.start(runs.cancel_run, talk.ada, run.pk)
+        taking = threads.start(talk.cancel, run.pk)
         stop.wait()
         writing = threads.start(WRITES[write], run, call)
         wait_until_blocked()
@@ -175,7 +175,7 @@ def test_a_run_that_ends_settles_what_it_leaves_open(talk: Talk, effect: str, st
     begin(run, called, entry(run, 1, Status.WAITING), entry(run, 2, Status.HELD))
     before = talk.last_seq
     if end == "cancel":
-        runs.cancel_run(talk.ada, run.pk)
+        talk.cancel(run.pk)
     else:
         attempts.fail_run(run, {"code": "internal", "message": "No.", "temporary": True}, "")
     rows = list(ToolCall.objects.filter(run_id=run.pk).in_order())
@@ -234,7 +234,7 @@ def test_a_checkpoint_that_comes_after_its_step_is_not_said_again(talk: Talk, re
     told()
     redis_server.kill()
     attempts.keep_checkpoint(run, first, "I send it.")
-    runs.cancel_run(talk.ada, run.pk)
+    talk.cancel(run.pk)
     assert [one.content for one in Message.objects.filter(run_id=run.pk, role="assistant")] == ["I send it."]
 
 
@@ -244,6 +244,6 @@ def test_the_checkpoint_of_what_follows_a_step_is_kept(talk: Talk, redis_server:
     told()
     redis_server.kill()
     attempts.keep_checkpoint(run, run.answer_id, "It is")
-    runs.cancel_run(talk.ada, run.pk)
+    talk.cancel(run.pk)
     said = Message.objects.filter(run_id=run.pk, role="assistant").order_by("seq")
     assert [one.content for one in said] == ["I send it.", "It is"]

@@ -9,7 +9,7 @@ from django.conf import settings
 
 from chat import consumers, guests, shards, stream
 from chat import writer as writer_module
-from chat.actions import members, runs
+from chat.actions import members
 from chat.consumers import ChatConsumer
 from chat.database import reading
 from chat.hub import hubs
@@ -43,7 +43,7 @@ async def test_one_that_falls_behind_goes_on_from_what_was_written_and_keeps_its
             await socket.until(lambda frame: frame["data"].get("text", "").endswith(", and more"))
             await act(pen.finish)
             for run in await reading(_waiting, talk):
-                await act(runs.cancel_run, talk.ada, run)
+                await act(talk.cancel, run)
         await act(talk.post, "The last one")
         last = await reading(lambda: talk.last_seq)
         await socket.until(lambda frame: frame["seq"] == last)

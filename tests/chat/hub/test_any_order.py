@@ -10,7 +10,7 @@ import pytest
 import redis as redis_py
 
 from chat import stream
-from chat.actions import attempts, runs, sessions
+from chat.actions import attempts, sessions
 from chat.database import reading, writing
 from chat.hub import hub as hub_module
 from chat.hub import reads
@@ -107,7 +107,7 @@ class Life:
 
     async def cancel(self) -> None:
         assert self.pen is not None
-        await act_unheard(runs.cancel_run, self.talk.ada, self.pen.run.pk)
+        await act_unheard(self.talk.cancel, self.pen.run.pk)
         await self.fence(self.pen.run.attempt + 1)
         self.pen = None
 

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from chat import shards, stream
-from chat.actions import attempts, runs, sessions
+from chat.actions import attempts, sessions
 from chat.database import writing
 from tests.chat.hub.watching import Pen, Room, act, act_unheard, publish
 
@@ -53,7 +53,7 @@ async def test_no_delta_follows_the_end_of_what_it_is_about(room: Room, end: str
     if end == "finish":
         await act(pen.finish)
     elif end == "cancel":
-        await act(runs.cancel_run, room.talk.ada, pen.run.pk)
+        await act(room.talk.cancel, pen.run.pk)
     elif end == "fail":
         error = {"code": "llm_timeout", "message": "Too late.", "temporary": True}
         await act(attempts.fail_run, pen.run, error, pen.text, attempts.Spending("demo"))

@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 
 from chat import failpoints, shards, stream
-from chat.actions import members, runs, sessions
+from chat.actions import members, sessions
 from chat.database import reading
 from chat.errors import NotFound
 from chat.hub import hub as hub_module
@@ -109,7 +109,7 @@ async def test_frames_of_an_own_action_are_relayed_at_once_and_not_again(room: R
     pen = await room.start()
     await act(pen.write, "So far")
     await room.shows(pen)
-    outcome = await act_unheard(runs.cancel_run, room.talk.ada, pen.run.pk)
+    outcome = await act_unheard(room.talk.cancel, pen.run.pk)
     await hubs.apply(room.talk.pk, outcome.frames)
     assert watcher.log[-1]["type"] == "run.cancelled"
     for frame in outcome.frames:
@@ -122,7 +122,7 @@ async def test_frames_of_an_own_action_after_a_hole_wait_for_the_table(room: Roo
     watcher = await room.join()
     pen = await room.start()
     await act_unheard(room.talk.post, "Unheard")
-    outcome = await act_unheard(runs.cancel_run, room.talk.ada, pen.run.pk)
+    outcome = await act_unheard(room.talk.cancel, pen.run.pk)
     await hubs.apply(room.talk.pk, outcome.frames)
     assert watcher.log[-1]["seq"] == outcome.frames[-1].seq
     await room.agree()
@@ -134,7 +134,7 @@ async def test_frames_of_an_own_action_for_a_hub_that_is_only_starting_wait_for_
 
     async def meanwhile() -> None:
         del failpoints.armed["hub.read"]
-        outcome = await act_unheard(runs.cancel_run, room.talk.ada, pen.run.pk)
+        outcome = await act_unheard(room.talk.cancel, pen.run.pk)
         applied.append(asyncio.ensure_future(hubs.apply(room.talk.pk, outcome.frames)))
         await asyncio.sleep(0.05)
         assert not applied[0].done()
@@ -149,7 +149,7 @@ async def test_where_another_process_was_faster_its_end_is_read_and_relayed_befo
     watcher = await room.join()
     pen = await room.start()
     await act_unheard(pen.finish)
-    outcome = await act_unheard(runs.cancel_run, room.talk.ada, pen.run.pk)
+    outcome = await act_unheard(room.talk.cancel, pen.run.pk)
     assert (outcome.run.status, outcome.frames) == ("succeeded", [])
     await hubs.apply(room.talk.pk, outcome.frames)
     assert watcher.log[-1]["type"] == "run.succeeded"
@@ -158,7 +158,7 @@ async def test_where_another_process_was_faster_its_end_is_read_and_relayed_befo
 
 async def test_nobody_has_to_watch_what_an_own_action_did(room: Room) -> None:
     pen = await room.start()
-    outcome = await act(runs.cancel_run, room.talk.ada, pen.run.pk)
+    outcome = await act(room.talk.cancel, pen.run.pk)
     await hubs.apply(room.talk.pk, outcome.frames)
     assert room.talk.pk not in hubs._hubs
 

@@ -8,7 +8,7 @@ import redis as redis_py
 from django.db import OperationalError
 
 from chat import failpoints
-from chat.actions import attempts, members, runs, sessions
+from chat.actions import attempts, members, sessions
 from chat.database import reading, writing
 from chat.errors import NotFound
 from chat.hub import hubs, read_membership
@@ -51,7 +51,7 @@ async def finish_unheard(room: Room, pen: Pen) -> Pen:
 
 
 async def cancel(room: Room, pen: Pen) -> Pen:
-    await act(runs.cancel_run, room.talk.ada, pen.run.pk)
+    await act(room.talk.cancel, pen.run.pk)
     publish(room.talk.pk, late_delta(pen))
     return await room.start("Next?")
 
