@@ -188,6 +188,14 @@ def _user_of_session(session_key: str) -> User | None:
     return user if isinstance(user, User) and user.is_active else None
 
 
+def client_address(request: HttpRequest) -> str:
+    """Where a request comes from. Behind a proxy: what that proxy saw, and not what the client said before."""
+    seen: str = request.META.get("REMOTE_ADDR") or ""
+    if settings.CHAT_BEHIND_PROXY:  # the last one is the proxy's own word; those before it are the client's
+        seen = request.headers.get("X-Forwarded-For", "").rpartition(",")[2].strip() or seen
+    return seen
+
+
 def _check_origin(headers: dict[bytes, str], *, is_cookie: bool) -> None:
     """A browser sends a cookie along from any page, so there the page must be ours; a page always tells its origin."""
     origin = headers.get(b"origin")

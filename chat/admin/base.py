@@ -6,7 +6,6 @@ from datetime import UTC, datetime, time
 from typing import Any
 from uuid import UUID
 
-from django.conf import settings
 from django.contrib import messages
 from django.contrib.admin import ShowFacets, display
 from django.contrib.admin.exceptions import DisallowedModelAdminLookup
@@ -23,6 +22,7 @@ from unfold.paginator import InfinitePaginator
 from unfold.views import ChangeList
 
 from chat.actions.audit import Visit, record_act
+from chat.auth import client_address
 from chat.errors import ChatError
 from chat.models import User
 
@@ -141,7 +141,7 @@ class Page(ModelAdmin):
             noun = self.opts.verbose_name if count == 1 else self.opts.verbose_name_plural
             self.message_user(request, f"{count} {noun}: {text}", level)
         if "_back" in request.POST and len(chosen) == 1:
-            return HttpResponseRedirect(address_of(chosen[0]))
+            return HttpResponseRedirect(url_of(chosen[0]))
         return None
 
 
@@ -183,18 +183,15 @@ def operator(request: HttpRequest) -> User:
 
 def visit(request: HttpRequest) -> Visit:
     """Who asks for a page, and from where."""
-    address = request.META.get("REMOTE_ADDR", "")
-    if settings.CHAT_BEHIND_PROXY:  # the last one is the proxy's own word; those before it are the client's
-        address = request.headers.get("X-Forwarded-For", "").rpartition(",")[2].strip() or address
-    return Visit(operator(request), request.get_full_path(), address)
+    return Visit(operator(request), request.get_full_path(), client_address(request))
 
 
-def address_of(row: Model) -> str:
+def url_of(row: Model) -> str:
     return reverse(f"admin:{row._meta.app_label}_{row._meta.model_name}_change", args=(row.pk,))
 
 
 def linked(row: Model, text: str) -> SafeString:
-    return format_html('<a class="chat-link" href="{}">{}</a>', address_of(row), text)
+    return format_html('<a class="chat-link" href="{}">{}</a>', url_of(row), text)
 
 
 def linked_id(model: type[Model], pk: UUID | None) -> SafeString | None:

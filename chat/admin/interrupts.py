@@ -12,7 +12,7 @@ from unfold.contrib.filters.admin import ChoicesDropdownFilter
 
 from chat.actions.audit import record_act, record_look
 from chat.actions.interrupts import resolve_as_operator
-from chat.admin.base import Dates, ReadOnly, address_of, linked, linked_id, operator, status_column, visit
+from chat.admin.base import Dates, ReadOnly, linked, linked_id, operator, status_column, url_of, visit
 from chat.admin.site import site
 from chat.errors import ChatError, InvalidInput
 from chat.models import Interrupt, Run, ToolCall
@@ -104,7 +104,7 @@ class Interrupts(ReadOnly):
             self.message_user(request, f"Not answered: {problem} {details}".strip(), messages.ERROR)
         else:
             self.message_user(request, "Answered.", messages.SUCCESS)
-        return HttpResponseRedirect(address_of(asked))
+        return HttpResponseRedirect(url_of(asked))
 
 
 def _may_answer(request: HttpRequest) -> bool:

@@ -10,7 +10,7 @@ from chat import limits
 from chat.actions import tokens
 from chat.api.answers import Answer, Done, raises
 from chat.api.doors import Door
-from chat.api.sign_in import address_of
+from chat.auth import client_address
 from chat.database import PATIENT_S, Pool, reading, writing
 from chat.errors import NotAuthenticated, RateLimited
 from chat.models import User
@@ -39,7 +39,7 @@ class Token(Door):
     @raises(NotAuthenticated, RateLimited)
     async def post(self, body: SignIn) -> Answer[TokensData]:
         """Sign in with a password, for a pair of tokens."""
-        spent = await reading(limits.spend_sign_in, body.username, address_of(self.request))
+        spent = await reading(limits.spend_sign_in, body.username, client_address(self.request))
         user = await _doorkeepers().run(partial(authenticate, username=body.username, password=body.password))
         if not isinstance(user, User):
             raise NotAuthenticated("The name or the password is wrong.")

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from django.conf import settings
 from django.contrib.auth.forms import AuthenticationForm, PasswordChangeForm
 from django.contrib.auth.views import LoginView, PasswordChangeView
 from django.core.exceptions import ValidationError
@@ -13,18 +12,9 @@ from unfold.forms import AuthenticationForm as AdminsForm
 
 from chat import limits
 from chat.api.errors import headers_for
+from chat.auth import client_address
 from chat.errors import RateLimited
 from chat.limits import Spent
-
-
-def address_of(request: HttpRequest | None) -> str:
-    """Where a request comes from. Behind a proxy: what that proxy saw, and not what the client said before."""
-    if request is None:  # a form that is filled in by a program
-        return ""
-    seen: str = request.META.get("REMOTE_ADDR") or ""
-    if settings.SECURE_PROXY_SSL_HEADER:
-        seen = request.headers.get("X-Forwarded-For", "").rpartition(",")[2].strip() or seen
-    return seen
 
 
 class Counted:
@@ -34,7 +24,8 @@ class Counted:
 
     def spend(self, username: str, request: HttpRequest | None) -> list[Spent]:
         try:
-            return limits.spend_sign_in(username, address_of(request))
+            # None: a form that is filled in by a program.
+            return limits.spend_sign_in(username, "" if request is None else client_address(request))
         except RateLimited as problem:
             self.problem = problem
             told = gettext("Too many attempts to sign in. Try again in %(seconds)s s.")

@@ -4,11 +4,10 @@ import json
 from collections.abc import Iterator
 
 import pytest
-from django.test import AsyncClient, RequestFactory
+from django.test import AsyncClient
 from pytest_django import Settings
 
 from chat import limits
-from chat.api.sign_in import address_of
 from chat.models import User
 from chat.outbox import outbox
 from tests.api.conftest import Caller
@@ -102,12 +101,3 @@ async def test_the_forms_count_too_and_say_when_to_come_back(form: str) -> None:
     if form == "/login/":
         assert page.status_code == 429 and int(page.headers["Retry-After"]) <= 60
     assert (await client.post(form, right("ben"))).status_code == 302
-
-
-def test_the_address_is_what_the_own_proxy_saw(settings: Settings) -> None:
-    request = RequestFactory().get("/", REMOTE_ADDR="10.0.0.1", headers={"X-Forwarded-For": "1.2.3.4, 5.6.7.8"})
-    settings.SECURE_PROXY_SSL_HEADER = None
-    assert address_of(request) == "10.0.0.1"
-    settings.SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
-    assert address_of(request) == "5.6.7.8"
-    assert address_of(RequestFactory().get("/", REMOTE_ADDR="10.0.0.1")) == "10.0.0.1"

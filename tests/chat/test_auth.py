@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 from django.contrib.sessions.backends.db import SessionStore
+from django.test import RequestFactory
 from django.utils import timezone
 from rest_framework_simplejwt.tokens import AccessToken, RefreshToken
 
 from chat import auth
 from chat.actions import api_keys, tickets
-from chat.auth import Credential, ended, identify, is_still_good
+from chat.auth import Credential, client_address, ended, identify, is_still_good
 from chat.errors import ForbiddenOrigin, NotAuthenticated
 from chat.models import ApiKey, Ticket, User
 from chat.protocol.commands import NewApiKey
@@ -212,3 +213,15 @@ def test_a_key_that_holds_a_socket_open_is_in_use(ada: User) -> None:
     assert is_still_good(credential)
     used_at = ApiKey.objects.get().used_at
     assert used_at is not None and used_at > long_ago
+
+
+# --- from where -------------------------------------------------------------------------------------------------------
+
+
+def test_the_address_is_what_the_own_proxy_saw(settings: Any) -> None:
+    request = RequestFactory().get("/", REMOTE_ADDR="10.0.0.1", headers={"X-Forwarded-For": "1.2.3.4, 5.6.7.8"})
+    settings.CHAT_BEHIND_PROXY = False
+    assert client_address(request) == "10.0.0.1"
+    settings.CHAT_BEHIND_PROXY = True
+    assert client_address(request) == "5.6.7.8"
+    assert client_address(RequestFactory().get("/", REMOTE_ADDR="10.0.0.1")) == "10.0.0.1"
