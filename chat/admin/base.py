@@ -24,7 +24,7 @@ from unfold.views import ChangeList
 from chat.actions.audit import Visit, record_act
 from chat.auth import client_address
 from chat.errors import ChatError
-from chat.models import User
+from chat.models import Run, User
 
 PAGE = 50
 BULK_MAX = 200
@@ -89,6 +89,17 @@ class Page(ModelAdmin):
     def search(self, request: HttpRequest, queryset: QuerySet[Any], words: str) -> QuerySet[Any]:
         """Find rows by words."""
         return queryset.none()
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        response: HttpResponse = super().changelist_view(request, extra_context)
+        shown = getattr(response, "context_data", None) or {}
+        if "cl" in shown:  # else it leads elsewhere
+            shown |= self.listed(request, shown["cl"])
+        return response
+
+    def listed(self, request: HttpRequest, found: ChangeList) -> dict[str, Any]:
+        """Collect what a list shows besides its rows. Whoever shows talk writes it down here first."""
+        return {}
 
     def changeform_view(
         self,
@@ -174,6 +185,31 @@ class ReadOnly(Page):
 
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return False
+
+
+class InSession(ReadOnly):
+    """Rows of sessions, each with a link to its own."""
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        found: QuerySet[Any] = super().get_queryset(request)
+        return found.select_related("session").defer("session__summary", "session__metadata")
+
+    @display(description="Session")
+    def in_session(self, row: Any) -> str:
+        return linked(row.session, row.session.title or str(row.session_id)[:8])
+
+
+class OfRun(ReadOnly):
+    """Rows of runs, each with a link to its own."""
+
+    @display(description="Run")
+    def of_run(self, row: Any) -> str | None:
+        return linked_id(Run, row.run_id)
+
+
+def is_list(request: HttpRequest) -> bool:
+    """Whether rows are asked for to be listed: then their long columns stay where they are."""
+    return request.resolver_match is not None and str(request.resolver_match.url_name).endswith("_changelist")
 
 
 def operator(request: HttpRequest) -> User:

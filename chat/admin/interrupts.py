@@ -9,13 +9,14 @@ from django.core.exceptions import PermissionDenied
 from django.db.models import Case, QuerySet, Value, When
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
 from unfold.contrib.filters.admin import ChoicesDropdownFilter
+from unfold.views import ChangeList
 
 from chat.actions.audit import record_act, record_look
 from chat.actions.interrupts import resolve_as_operator
-from chat.admin.base import Dates, ReadOnly, linked, linked_id, operator, status_column, url_of, visit
+from chat.admin.base import Dates, InSession, OfRun, linked_id, operator, status_column, url_of, visit
 from chat.admin.site import site
 from chat.errors import ChatError, InvalidInput
-from chat.models import Interrupt, Run, ToolCall
+from chat.models import Interrupt, ToolCall
 from chat.protocol import read_body
 from chat.protocol.commands import Answer, Resolution, read_json
 
@@ -23,7 +24,7 @@ SHOWN_CHARS = 120
 
 
 @admin.register(Interrupt, site=site)
-class Interrupts(ReadOnly):
+class Interrupts(InSession, OfRun):
     list_display = ("asked_at", "status_shown", "reason", "start", "in_session", "of_run", "expires_at", "resolved_by")
     list_filter = (("status", ChoicesDropdownFilter), ("reason", ChoicesDropdownFilter), ("created_at", Dates))
     ordering = (Case(When(status=Interrupt.Status.OPEN, then=Value(0)), default=Value(1)), "-created_at")
@@ -43,15 +44,11 @@ class Interrupts(ReadOnly):
     status_shown = status_column()
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Interrupt]:
-        found: QuerySet[Interrupt] = super().get_queryset(request).select_related("session", "resolved_by")
-        return found.defer("session__summary", "session__metadata")
+        return super().get_queryset(request).select_related("resolved_by")
 
-    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        response: Any = super().changelist_view(request, extra_context)
-        shown = getattr(response, "context_data", None) or {}
-        if "cl" in shown:
-            record_look(visit(request), [row.session_id for row in shown["cl"].result_list], "list of questions")
-        return response
+    def listed(self, request: HttpRequest, found: ChangeList) -> dict[str, Any]:
+        record_look(visit(request), [row.session_id for row in found.result_list], "list of questions")
+        return {}
 
     @admin.display(description="At")
     def asked_at(self, asked: Interrupt) -> Any:
@@ -63,14 +60,6 @@ class Interrupts(ReadOnly):
         if asked.reason == Interrupt.Reason.APPROVAL:
             text += f" {json.dumps(asked.payload.get('args'), ensure_ascii=False)}"
         return text if len(text) <= SHOWN_CHARS else text[:SHOWN_CHARS] + "…"
-
-    @admin.display(description="Session")
-    def in_session(self, asked: Interrupt) -> str:
-        return linked(asked.session, asked.session.title or str(asked.session_id)[:8])
-
-    @admin.display(description="Run")
-    def of_run(self, asked: Interrupt) -> str | None:
-        return linked_id(Run, asked.run_id)
 
     @admin.display(description="Tool call")
     def about(self, asked: Interrupt) -> str | None:

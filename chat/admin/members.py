@@ -8,14 +8,14 @@ from django.http import HttpRequest, HttpResponse
 from unfold.contrib.filters.admin import AutocompleteSelectFilter, ChoicesDropdownFilter
 
 from chat.actions import members as actions
-from chat.admin.base import AlreadySo, ReadOnly, found_users, linked, operator
+from chat.admin.base import AlreadySo, InSession, found_users, operator
 from chat.admin.site import site
 from chat.models import Member
 from chat.protocol.commands import NewMember
 
 
 @admin.register(Member, site=site)
-class Members(ReadOnly):
+class Members(InSession):
     list_display = ("user", "role", "in_session", "created_at")
     list_filter = (("role", ChoicesDropdownFilter), ("user", AutocompleteSelectFilter))
     ordering = ("-pk",)
@@ -26,15 +26,10 @@ class Members(ReadOnly):
     actions = ("make_owner", "make_member", "make_viewer", "remove")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Member]:
-        found: QuerySet[Member] = super().get_queryset(request)
-        return found.select_related("session", "user").defer("session__summary", "session__metadata")
+        return super().get_queryset(request).select_related("user")
 
     def search(self, request: HttpRequest, queryset: QuerySet[Any], words: str) -> QuerySet[Any]:
         return queryset.filter(user__in=found_users(words))
-
-    @admin.display(description="Session")
-    def in_session(self, member: Member) -> str:
-        return linked(member.session, member.session.title or str(member.session_id)[:8])
 
     def has_act_permission(self, request: HttpRequest) -> bool:
         return bool(request.user.has_perm("chat.change_member"))

@@ -5,19 +5,20 @@ from typing import Any
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.db.models.functions import Left
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
 from unfold.contrib.filters.admin import AutocompleteSelectFilter, ChoicesDropdownFilter
+from unfold.views import ChangeList
 
 from chat.actions.audit import record_look
-from chat.admin.base import Dates, ReadOnly, found_users, linked, linked_id, visit
+from chat.admin.base import Dates, InSession, OfRun, found_users, is_list, visit
 from chat.admin.site import site
-from chat.models import Message, Run
+from chat.models import Message
 
 SHOWN_CHARS = 160
 
 
 @admin.register(Message, site=site)
-class Messages(ReadOnly):
+class Messages(InSession, OfRun):
     list_display = ("said_at", "in_session", "said_by", "role", "start", "of_run")
     list_filter = (
         ("role", ChoicesDropdownFilter),
@@ -38,20 +39,17 @@ class Messages(ReadOnly):
     readonly_fields = ("in_session", "of_run", "said_by")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Message]:
-        found: QuerySet[Message] = super().get_queryset(request).select_related("session")
-        if request.resolver_match is None or not str(request.resolver_match.url_name).endswith("_changelist"):
+        found: QuerySet[Message] = super().get_queryset(request)
+        if not is_list(request):
             return found
         return found.defer("content", "data", "attachments").annotate(text=Left("content", SHOWN_CHARS + 1))
 
     def search(self, request: HttpRequest, queryset: QuerySet[Any], words: str) -> QuerySet[Any]:
         return queryset.filter(user__in=found_users(words))
 
-    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        response: Any = super().changelist_view(request, extra_context)
-        shown = getattr(response, "context_data", None) or {}
-        if "cl" in shown:
-            record_look(visit(request), [row.session_id for row in shown["cl"].result_list], "list of messages")
-        return response
+    def listed(self, request: HttpRequest, found: ChangeList) -> dict[str, Any]:
+        record_look(visit(request), [row.session_id for row in found.result_list], "list of messages")
+        return {}
 
     def show(self, request: HttpRequest, row: Message) -> dict[str, Any]:
         record_look(visit(request), [row.session_id], "message")
@@ -61,10 +59,6 @@ class Messages(ReadOnly):
     def said_at(self, message: Message) -> Any:
         return message.created_at
 
-    @admin.display(description="Session")
-    def in_session(self, message: Message) -> str:
-        return linked(message.session, message.session.title or str(message.session_id)[:8])
-
     @admin.display(description="Author")
     def said_by(self, message: Message) -> str:
         return str(message.author.get("name", ""))
@@ -73,7 +67,3 @@ class Messages(ReadOnly):
     def start(self, message: Any) -> str:
         text = message.text
         return text if len(text) <= SHOWN_CHARS else text[:SHOWN_CHARS] + "…"
-
-    @admin.display(description="Run")
-    def of_run(self, message: Message) -> str | None:
-        return linked_id(Run, message.run_id)

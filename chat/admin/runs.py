@@ -20,7 +20,7 @@ from chat.actions.audit import record_look
 from chat.admin.base import (
     AlreadySo,
     Dates,
-    ReadOnly,
+    InSession,
     found_users,
     linked,
     linked_id,
@@ -50,7 +50,7 @@ class Attempt:
 
 
 @admin.register(Run, site=site)
-class Runs(ReadOnly):
+class Runs(InSession):
     list_display = (
         "queued_at",
         "status_shown",
@@ -90,15 +90,10 @@ class Runs(ReadOnly):
 
     # --- the list ---------------------------------------------------------------------------------------------------
     def get_queryset(self, request: HttpRequest) -> QuerySet[Run]:
-        found: QuerySet[Run] = super().get_queryset(request)
-        return found.select_related("session", "user", "worker", "agent").defer("session__summary", "session__metadata")
+        return super().get_queryset(request).select_related("user", "worker", "agent")
 
     def search(self, request: HttpRequest, queryset: QuerySet[Any], words: str) -> QuerySet[Any]:
         return queryset.filter(user__in=found_users(words))
-
-    @admin.display(description="Session")
-    def in_session(self, run: Run) -> str:
-        return linked(run.session, run.session.title or str(run.session_id)[:8])
 
     @admin.display(description="Tokens in + out")
     def tokens(self, run: Run) -> str:

@@ -14,11 +14,23 @@ from unfold.contrib.filters.admin import (
     ChoicesDropdownFilter,
     RelatedDropdownFilter,
 )
+from unfold.views import ChangeList
 
 from chat import stream
 from chat.actions import sessions as actions
 from chat.actions.audit import record_look, record_watching
-from chat.admin.base import AlreadySo, Dates, ReadOnly, found_users, linked, list_of, operator, status_column, visit
+from chat.admin.base import (
+    AlreadySo,
+    Dates,
+    ReadOnly,
+    found_users,
+    is_list,
+    linked,
+    list_of,
+    operator,
+    status_column,
+    visit,
+)
 from chat.admin.site import site
 from chat.models import ChatSession, Interrupt, Member, Message, Run, ToolCall
 
@@ -55,7 +67,7 @@ class Sessions(ReadOnly):
     # --- the list ---------------------------------------------------------------------------------------------------
     def get_queryset(self, request: HttpRequest) -> QuerySet[ChatSession]:
         found: QuerySet[ChatSession] = super().get_queryset(request)
-        if request.resolver_match is None or not str(request.resolver_match.url_name).endswith("_changelist"):
+        if not is_list(request):
             return found.select_related("agent", "parent")
         failed = Run.objects.filter(session_id=OuterRef("pk"), status=Run.Status.FAILED)
         recently = failed.filter(position__gt=OuterRef("last_seq") - RECENT).order_by("-position")
@@ -80,12 +92,10 @@ class Sessions(ReadOnly):
         hits = said.filter(content__icontains=words.removeprefix(TEXT).strip()).values("session_id")
         return queryset.filter(pk__in=hits)
 
-    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        response: Any = super().changelist_view(request, extra_context)
-        shown = getattr(response, "context_data", None) or {}
-        if "cl" in shown and request.GET.get("q", "").strip().startswith(TEXT):
-            record_look(visit(request), [row.pk for row in shown["cl"].result_list], "search in messages")
-        return response
+    def listed(self, request: HttpRequest, found: ChangeList) -> dict[str, Any]:
+        if request.GET.get("q", "").strip().startswith(TEXT):
+            record_look(visit(request), [row.pk for row in found.result_list], "search in messages")
+        return {}
 
     @admin.display(description="Session")
     def name(self, session: ChatSession) -> str:

@@ -8,13 +8,13 @@ from django.http import HttpRequest
 from unfold.contrib.filters.admin import ChoicesDropdownFilter
 
 from chat.actions.audit import record_look
-from chat.admin.base import Dates, ReadOnly, linked, linked_id, status_column, visit
+from chat.admin.base import Dates, InSession, OfRun, is_list, linked_id, status_column, visit
 from chat.admin.site import site
-from chat.models import Interrupt, Message, Run, ToolCall
+from chat.models import Interrupt, Message, ToolCall
 
 
 @admin.register(ToolCall, site=site)
-class ToolCalls(ReadOnly):
+class ToolCalls(InSession, OfRun):
     list_display = ("at", "tool", "status_shown", "access", "effect", "in_session", "of_run", "calls", "took")
     list_filter = (
         ("status", ChoicesDropdownFilter),
@@ -43,11 +43,8 @@ class ToolCalls(ReadOnly):
     status_shown = status_column()
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[ToolCall]:
-        found: QuerySet[ToolCall] = super().get_queryset(request).select_related("session")
-        found = found.defer("session__summary", "session__metadata")
-        if request.resolver_match is None or not str(request.resolver_match.url_name).endswith("_changelist"):
-            return found
-        return found.defer("args", "args_json", "result", "error", "text", "session__summary", "session__metadata")
+        found: QuerySet[ToolCall] = super().get_queryset(request)
+        return found.defer("args", "args_json", "result", "error", "text") if is_list(request) else found
 
     def search(self, request: HttpRequest, queryset: QuerySet[Any], words: str) -> QuerySet[Any]:
         return queryset.filter(tool=words)
@@ -55,14 +52,6 @@ class ToolCalls(ReadOnly):
     @admin.display(description="At")
     def at(self, call: ToolCall) -> Any:
         return call.created_at
-
-    @admin.display(description="Session")
-    def in_session(self, call: ToolCall) -> str:
-        return linked(call.session, call.session.title or str(call.session_id)[:8])
-
-    @admin.display(description="Run")
-    def of_run(self, call: ToolCall) -> str | None:
-        return linked_id(Run, call.run_id)
 
     @admin.display(description="Message")
     def as_message(self, call: ToolCall) -> str | None:

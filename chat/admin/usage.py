@@ -6,13 +6,14 @@ from typing import Any
 from django.contrib import admin
 from django.db.models import Count, F, QuerySet, Sum
 from django.db.models.functions import TruncDate
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
 from django.utils import timezone
 from unfold.contrib.filters.admin import AutocompleteSelectFilter, RelatedDropdownFilter
+from unfold.views import ChangeList
 
-from chat.admin.base import Dates, ReadOnly, linked_id
+from chat.admin.base import Dates, OfRun
 from chat.admin.site import site
-from chat.models import Run, Usage
+from chat.models import Usage
 
 SUMMED_DAYS = 30
 TOP = 10
@@ -26,7 +27,7 @@ KINDS = {
 
 
 @admin.register(Usage, site=site)
-class UsageRows(ReadOnly):
+class UsageRows(OfRun):
     list_display = ("created_at", "of_run", "attempt", "agent", "user", "llm", "input_tokens", "output_tokens", "cost")
     list_filter = (
         ("created_at", Dates),
@@ -47,21 +48,13 @@ class UsageRows(ReadOnly):
     def search(self, request: HttpRequest, queryset: QuerySet[Any], words: str) -> QuerySet[Any]:
         return queryset.filter(llm=words)
 
-    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        response: Any = super().changelist_view(request, extra_context)
-        shown = getattr(response, "context_data", None) or {}
-        if "cl" in shown:
-            rows = shown["cl"].queryset.order_by()
-            since = None
-            if not any(request.GET.get(f"created_at_{end}") for end in ("from", "to")):
-                since = timezone.now() - timedelta(days=SUMMED_DAYS)
-                rows = rows.filter(created_at__gte=since)
-            shown |= {"sums": _sums(rows), "summed_days": SUMMED_DAYS if since else None}
-        return response
-
-    @admin.display(description="Run")
-    def of_run(self, usage: Usage) -> str | None:
-        return linked_id(Run, usage.run_id)
+    def listed(self, request: HttpRequest, found: ChangeList) -> dict[str, Any]:
+        rows = found.queryset.order_by()
+        since = None
+        if not any(request.GET.get(f"created_at_{end}") for end in ("from", "to")):
+            since = timezone.now() - timedelta(days=SUMMED_DAYS)
+            rows = rows.filter(created_at__gte=since)
+        return {"sums": _sums(rows), "summed_days": SUMMED_DAYS if since else None}
 
     @admin.display(description="Agent")
     def agent(self, usage: Usage) -> str | None:
