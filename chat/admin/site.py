@@ -19,10 +19,10 @@ from django.urls import URLPattern, URLResolver, reverse
 from unfold.sites import UnfoldAdminSite
 
 from chat.database import PATIENT_S, Pool
-from chat.errors import Unavailable
 from chat.failpoints import failpoint
 from chat.hub import hubs
 from chat.models import User
+from chat.printing import made_by
 from chat.protocol import Frame
 
 THREADS = 2
@@ -98,10 +98,7 @@ def _in_a_thread(view: Callable[..., Any]) -> Callable[..., Awaitable[HttpRespon
     async def page(request: HttpRequest, *args: Any, **parts: Any) -> HttpResponseBase:
         caused: list[tuple[UUID, list[Frame]]] = []
         _caused.set(caused)
-        try:
-            response = await _operators().run(partial(_render, view, request, *args, **parts))
-        except Unavailable as problem:
-            return HttpResponse(str(problem), status=problem.status, content_type="text/plain")
+        response = await made_by(_operators(), partial(_begin, view, request, *args, **parts))
         for session_id, frames in caused:
             await hubs.apply(session_id, frames)
         return response
@@ -109,10 +106,9 @@ def _in_a_thread(view: Callable[..., Any]) -> Callable[..., Awaitable[HttpRespon
     return page
 
 
-def _render(view: Callable[..., Any], request: HttpRequest, *args: Any, **parts: Any) -> HttpResponseBase:
+def _begin(view: Callable[..., Any], request: HttpRequest, *args: Any, **parts: Any) -> Any:
     failpoint("admin.page")
-    response: Any = view(request, *args, **parts)
-    return response.render() if hasattr(response, "render") else response  # else Django would, in yet another thread
+    return view(request, *args, **parts)
 
 
 site = Site(name="admin")

@@ -9,8 +9,8 @@ from uuid import UUID
 from django.conf import settings
 from django.contrib.auth.decorators import login_required
 from django.contrib.auth.views import LogoutView
-from django.db import Error as AnyDatabaseError
 from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.middleware.csrf import get_token
 from django.shortcuts import render
 from django.urls import reverse
@@ -19,11 +19,10 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from chat.api.built import built
-from chat.api.errors import as_chat_error, headers_for
 from chat.api.sign_in import ChangePassword, SignIn
 from chat.database import Pool
-from chat.errors import Unavailable
 from chat.models import Agent, User
+from chat.printing import made_by, rendered
 from chat.protocol.commands import CONTENT_MAX
 
 THREADS = 4
@@ -37,26 +36,18 @@ def _printers() -> Pool:
 
 
 def in_threads(view: Page) -> Page:
-    """Make a page in a few threads of its own: Django would take one, and a connection, for each request.
-
-    Where the database does not answer, nobody waits for long, and they are told so.
-    """
+    """Make a page in a few threads of the chat's own."""
 
     @wraps(view)
-    async def page(request: HttpRequest, *args: Any, **parts: Any) -> HttpResponse:
-        try:
-            return await _printers().run(partial(_render, get_language(), view, request, *args, **parts))
-        except (Unavailable, AnyDatabaseError) as problem:
-            told = as_chat_error(problem)
-            return HttpResponse(str(told), status=told.status, content_type="text/plain", headers=headers_for(told))
+    async def page(request: HttpRequest, *args: Any, **parts: Any) -> HttpResponseBase:
+        return await made_by(_printers(), partial(_spoken, get_language(), partial(view, request, *args, **parts)))
 
     return page
 
 
-def _render(language: str | None, view: Page, request: HttpRequest, *args: Any, **parts: Any) -> HttpResponse:
+def _spoken(language: str | None, view: Callable[[], Any]) -> HttpResponseBase:
     with override(language):  # it is known to the thread of the request alone
-        response: Any = view(request, *args, **parts)
-        return response.render() if hasattr(response, "render") else response  # else Django would, in another thread
+        return rendered(view)
 
 
 sign_in = in_threads(SignIn.as_view())

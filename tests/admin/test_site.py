@@ -5,10 +5,12 @@ import json
 import re
 import threading
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from typing import Any
 from uuid import UUID
 
 import pytest
+from django.db import OperationalError
 from django.test import AsyncClient
 from rest_framework_simplejwt.tokens import AccessToken
 
@@ -16,6 +18,7 @@ from chat import database, failpoints
 from chat.actions import attempts
 from chat.actions.questions import Question
 from chat.admin.site import THREADS
+from chat.database import Pool
 from chat.models import AuditEntry, ChatSession, Interrupt, Message, User
 from tests.admin.conftest import Browser, looks
 from tests.chat.consumers.sockets import Socket
@@ -200,6 +203,31 @@ async def test_slow_pages_of_the_admin_delay_no_api_and_no_socket(talk: Talk, ol
     slow_pages.release.set()
     assert {(await page).status_code for page in pages} == {200}
     await ada.wire.disconnect()
+
+
+@pytest.mark.parametrize("problem", ["hangs", "fails"])
+async def test_a_page_that_the_database_does_not_serve_says_so_in_time(
+    olga: Browser, monkeypatch: pytest.MonkeyPatch, problem: str
+) -> None:
+    client, thaw = AsyncClient(), threading.Event()
+    client.cookies = olga.client.cookies
+
+    def get_user(request: Any) -> Any:
+        if problem == "fails":
+            raise OperationalError("could not connect to db.internal:5432 as chat")
+        return thaw.wait()
+
+    pool = Pool("test", THREADS, within_s=0.2)
+    monkeypatch.setattr(import_module("chat.admin.site"), "_operators", lambda: pool)
+    monkeypatch.setattr(Pool, "hurries", True)
+    monkeypatch.setattr("django.contrib.auth.middleware.get_user", get_user)
+    try:
+        for path in ("/admin/", "/admin/chat/message/", "/admin/password_change/"):
+            response = await asyncio.wait_for(client.get(path), WAIT_S)
+            assert (response.status_code, response.headers["Retry-After"]) == (503, "1")
+            assert "internal" not in response.content.decode()
+    finally:
+        thaw.set()
 
 
 def test_no_page_is_shown_where_the_audit_cannot_be_written(
