@@ -8,10 +8,10 @@ from uuid import UUID
 from django.conf import settings
 from django.utils import timezone
 
+from chat.actions.forget import delete_some
 from chat.models import AuditEntry, Member, User
 
 STILL_LOOKING = timedelta(minutes=5)
-BATCH = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +53,5 @@ def prune_audit() -> None:
     if not settings.CHAT_AUDIT_DAYS:
         return
     before = timezone.now() - timedelta(days=settings.CHAT_AUDIT_DAYS)
-    while True:  # a little at a time, since nobody else can write to SQLite meanwhile
-        old = list(AuditEntry.objects.filter(at__lt=before).order_by("at").values_list("pk", flat=True)[:BATCH])
-        AuditEntry.objects.filter(pk__in=old).delete()
-        if len(old) < BATCH:
-            return
+    while delete_some(AuditEntry.objects.filter(at__lt=before).order_by("at")):
+        pass

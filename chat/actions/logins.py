@@ -7,7 +7,7 @@ from django.contrib.sessions.backends.db import SessionStore
 from django.contrib.sessions.models import Session
 from django.utils import timezone
 
-BATCH = 500
+from chat.actions.forget import delete_some
 
 
 def owners(session_keys: Collection[str]) -> dict[str, str]:
@@ -21,9 +21,5 @@ def owners(session_keys: Collection[str]) -> dict[str, str]:
 
 def prune_logins() -> None:
     """Forget those that ran out: no cookie opens anything with them any more."""
-    while True:  # a little at a time, since nobody else can write to SQLite meanwhile
-        some = Session.objects.filter(expire_date__lt=timezone.now()).order_by("expire_date")
-        old = list(some.values_list("pk", flat=True)[:BATCH])
-        Session.objects.filter(pk__in=old).delete()
-        if len(old) < BATCH:
-            return
+    while delete_some(Session.objects.filter(expire_date__lt=timezone.now()).order_by("expire_date")):
+        pass

@@ -14,11 +14,11 @@ from rest_framework_simplejwt.tokens import RefreshToken
 from rest_framework_simplejwt.utils import get_md5_hash_password
 
 from chat.actions.events import action
+from chat.actions.forget import delete_some
 from chat.errors import NotAuthenticated
 from chat.models import User
 from chat.protocol.shapes import TokensData
 
-BATCH = 500
 # How long a token is remembered that ran out: the leeway still takes it, and so does a host whose clock is behind.
 REMEMBERED = timedelta(hours=1)
 INVALID = "The token is not valid, was used or has run out."
@@ -68,14 +68,9 @@ def revoke_token(refresh: str) -> None:
 
 def prune_tokens() -> None:
     """Forget refresh tokens that ran out a while ago, and their use: their date alone makes them worthless."""
-    seen, before = 0, timezone.now() - REMEMBERED
-    while True:  # a little at a time, since nobody else can write to SQLite meanwhile; in order, to look at each once
-        some = OutstandingToken.objects.filter(pk__gt=seen, expires_at__lt=before).order_by("pk")
-        old = list(some.values_list("pk", flat=True)[:BATCH])
-        OutstandingToken.objects.filter(pk__in=old).delete()
-        if len(old) < BATCH:
-            return
-        seen = old[-1]
+    seen, old = 0, OutstandingToken.objects.filter(expires_at__lt=timezone.now() - REMEMBERED).order_by("pk")
+    while some := delete_some(old.filter(pk__gt=seen)):
+        seen = some[-1]  # no index knows their dates: so each is looked at once
 
 
 def _checked(refresh: str) -> RefreshToken:

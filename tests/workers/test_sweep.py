@@ -14,7 +14,7 @@ from django.utils import timezone
 from rest_framework_simplejwt.token_blacklist.models import BlacklistedToken, OutstandingToken
 
 from chat import stream
-from chat.actions import attempts, logins, sessions, tickets, tokens, workers
+from chat.actions import attempts, forget, sessions, tickets, tokens, workers
 from chat.actions.usage import Spending
 from chat.models import Agent, Run, Ticket, Usage, Worker
 from chat.outbox import outbox
@@ -292,8 +292,7 @@ def test_what_ran_out_long_ago_is_pruned(talk: Talk) -> None:
 def test_what_a_person_signed_in_with_is_pruned_when_it_has_run_out(
     talk: Talk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tokens, "BATCH", 2)
-    monkeypatch.setattr(logins, "BATCH", 2)
+    monkeypatch.setattr(forget, "BATCH", 2)
     for _ in range(5):
         tokens.rotate_token(tokens.issue_tokens(talk.ada).refresh)
         SessionStore().create()

@@ -10,7 +10,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from chat.actions import audit
+from chat.actions import audit, forget
 from chat.models import AuditEntry, User
 
 
@@ -36,7 +36,7 @@ def test_many_old_entries_are_forgotten_a_few_at_a_time(
     ada: User, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.CHAT_AUDIT_DAYS = 7
-    monkeypatch.setattr(audit, "BATCH", 2)
+    monkeypatch.setattr(forget, "BATCH", 2)
     audit.record_act(audit.Visit(ada, "/admin/", "127.0.0.1"), [uuid4() for _ in range(6)], "cancel run")
     young = AuditEntry.objects.latest("pk")
     AuditEntry.objects.exclude(pk=young.pk).update(at=timezone.now() - timedelta(days=8))
