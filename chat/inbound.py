@@ -110,6 +110,11 @@ def bound_daphne() -> None:
             if self.message_data is not None and len(self.message_data) > PIECES_MAX:
                 self.message_data = [b"".join(self.message_data)]
 
+        def connectionLost(self, reason: Any) -> None:  # noqa: N802
+            super().connectionLost(reason)
+            # Those who are gone stay in a ring of references until Python looks for such: a megabyte each, of pieces.
+            self.data, self.frame_data, self.message_data = b"", None, None
+
     class Request(http_protocol.WebRequest):  # type: ignore[misc, unused-ignore]
         """One whose body ends: Twisted would put it into a file, whatever its length."""
 
