@@ -87,19 +87,30 @@ def test_it_refuses_what_it_does_not_know(words: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("setting", "value", "why"),
+    ("name", "why"),
     [
-        ("CHAT_LLM", "demo?tokens=0", "tokens is 0"),
-        ("CHAT_LLM", "openai", "names no model"),
-        ("CHAT_LLMS", "demo,smart:1", "There is no language model 'smart:1'"),
+        ("demo?tokens=0", "tokens is 0"),
+        ("openai", "names no model"),
+        ("smart:1", "There is no language model 'smart:1'"),
     ],
 )
-def test_it_refuses_a_language_model_that_there_cannot_be(tmp_path: Path, setting: str, value: str, why: str) -> None:
-    env = {"CHAT_ENV": "local", "CHAT_DATA_DIR": str(tmp_path), setting: value}
+def test_it_refuses_a_language_model_that_there_cannot_be(tmp_path: Path, name: str, why: str) -> None:
+    env = {"CHAT_ENV": "local", "CHAT_DATA_DIR": str(tmp_path), "CHAT_LLM": name}
     done = subprocess.run(
         COMMAND, cwd=ROOT, env=os.environ | env, check=False, capture_output=True, text=True, timeout=60
     )
     assert done.returncode == 1
     told = done.stderr.splitlines()[-1]
-    assert told.startswith(f"{setting} cannot be used. ") and why in told
+    assert told.startswith("CHAT_LLM cannot be used. ") and why in told
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.enough_on("sqlite")
+async def test_one_that_is_only_offered_keeps_no_other_from_answering(new_stack: NewStack) -> None:
+    stack = new_stack(env={"CHAT_LLM": "demo?tokens=3&tokens_per_s=0", "CHAT_LLMS": "smart:1"})
+    async with stack.client(stack.person("ada")) as client:
+        session_id = await client.new_session()
+        fold = await client.subscribe(session_id)
+        await client.say(session_id, "Hello")
+        await client.until(lambda: any(one["content"] == "w1 w2 w3" for one in fold.messages.values()), "the answer")
+    assert "There is no language model 'smart:1'" in stack.workers[0].text()

@@ -1,5 +1,7 @@
 """What Celery may call, one line each, and what a worker does when it starts and ends."""
 
+from contextlib import suppress
+
 import django
 from django.conf import settings
 
@@ -40,13 +42,15 @@ def prune() -> None:
 @worker_init.connect
 def start(**_: object) -> None:
     """Begin here and not at worker_ready: that never comes without a broker."""
-    for setting, names in (("CHAT_LLM", [settings.CHAT_LLM]), ("CHAT_LLMS", settings.CHAT_LLMS)):
-        for name in names:
-            try:
-                llm_named(name)  # its packages take seconds to load: on the loop that would cost the lease
-            except LLMError as problem:
-                raise SystemExit(f"{setting} cannot be used. {problem.__cause__}") from None
-    load_tools()  # likewise; what is broken of them is told in the log
+    # Their packages take seconds to load: on the loop that would cost the lease.
+    try:
+        llm_named(settings.CHAT_LLM)
+    except LLMError as problem:
+        raise SystemExit(f"CHAT_LLM cannot be used. {problem.__cause__}") from None
+    for name in settings.CHAT_LLMS:
+        with suppress(LLMError):  # told in the log, and to whoever asks for it: the others are well
+            llm_named(name)
+    load_tools()  # what is broken of them is told in the log, too
     loaded.settle()
     runtime.measure()
     watch.serve_metrics()
