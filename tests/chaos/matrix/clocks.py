@@ -8,15 +8,16 @@ from pathlib import Path
 
 from tests.chaos.matrix.paces import STEADY
 from tests.chaos.matrix.scene import Found, NotPlayed, Scene, fault, off
+from tests.debian import find_library
 from tests.stack import Stack
 
 
 def library() -> Path:
     """libfaketime, which shows a process another time. Raises NotPlayed."""
-    for folder in Path("/usr/lib").glob("*/faketime"):
-        if (folder / "libfaketimeMT.so.1").exists():
-            return folder / "libfaketimeMT.so.1"
-    raise NotPlayed("there is no libfaketime (Debian: libfaketime)")
+    try:
+        return find_library("faketime/libfaketimeMT.so.1", "libfaketime")
+    except RuntimeError as problem:
+        raise NotPlayed(str(problem)) from None
 
 
 # libfaketime 0.9.10, told to leave the monotonic clock alone, refuses to sleep until a time of it, as Python does. And
