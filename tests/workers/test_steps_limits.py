@@ -9,7 +9,7 @@ import pytest
 
 from chat.actions import runs
 from chat.database import reading, writing
-from chat.models import Agent, Message, Usage
+from chat.models import Agent, Message, Run, Usage
 from tests.inside import WAIT_S, Talk
 from tests.threads import stopped_at
 from tests.workers.acting import AGENT, Deeds, answer, calling, questions, resumed, start, statuses, yes
@@ -87,21 +87,29 @@ async def test_cost_is_added_up_over_attempts(
     assert [prompt.may_call for prompt in llm.prompts] == [True, True, False]
 
 
+def let_time_pass(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    later = time.monotonic() + seconds
+    monkeypatch.setattr(runner, "time", SimpleNamespace(monotonic=lambda: later))
+
+
+async def until_out_of_time(run: Run, attempt: int) -> None:
+    row = await until_row(run, status="failed", attempt=attempt)
+    assert row.error and row.error["code"] == "run_too_long"
+
+
 async def test_seconds_are_added_up_over_attempts(
     talk: Talk, runtime: Runtime, llm: LedLLM, deeds: Deeds, redis: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await limit(seconds=3600)
     run = await start(talk, runtime)
-    later = time.monotonic() + 3601
-    monkeypatch.setattr(runner, "time", SimpleNamespace(monotonic=lambda: later))
+    let_time_pass(monkeypatch, 3601)
     llm.call("send")
     llm.end()
     await over(runtime)
     await answer(talk, run, yes())
     await resumed(talk, runtime)
     await over(runtime)
-    row = await until_row(run, status="failed", attempt=2)
-    assert row.error and row.error["code"] == "run_too_long"
+    await until_out_of_time(run, attempt=2)
 
 
 async def test_seconds_are_counted_up_to_a_question_and_not_while_people_think(
@@ -128,8 +136,7 @@ async def test_seconds_are_counted_up_to_a_question_and_not_while_people_think(
         await answer(talk, run, yes())
         await resumed(talk, runtime)
     await over(runtime)
-    row = await until_row(run, status="failed", attempt=3)
-    assert row.error and row.error["code"] == "run_too_long"
+    await until_out_of_time(run, attempt=3)
 
 
 async def test_a_restart_of_its_worker_gives_a_run_no_more_time(
@@ -137,16 +144,14 @@ async def test_a_restart_of_its_worker_gives_a_run_no_more_time(
 ) -> None:
     await limit(seconds=3600)
     run = await start(talk, runtime)
-    later = time.monotonic() + 3601
-    monkeypatch.setattr(runner, "time", SimpleNamespace(monotonic=lambda: later))
+    let_time_pass(monkeypatch, 3601)
     [held] = runtime.held.values()
     held.stop(DRAINED)
     await over(runtime)
     await until_row(run, status="queued")
     await resumed(talk, runtime)
     await over(runtime)
-    row = await until_row(run, status="failed", attempt=2)
-    assert row.error and row.error["code"] == "run_too_long"
+    await until_out_of_time(run, attempt=2)
 
 
 async def test_a_run_that_takes_too_long_is_stopped_with_its_tools(
