@@ -22,8 +22,8 @@ from chat.database import PATIENT_S, Pool
 from chat.failpoints import failpoint
 from chat.hub import hubs
 from chat.models import User
-from chat.printing import made_by
 from chat.protocol import Frame
+from chat.rendering import made_by
 
 THREADS = 2
 ORDER = ["ChatSession", "Run", "Interrupt", "ToolCall", "Message", "Member", "Agent", "Tool", "Usage", "Worker"]

@@ -22,8 +22,8 @@ from chat.api.built import built
 from chat.api.sign_in import ChangePassword, SignIn
 from chat.database import Pool
 from chat.models import Agent, User
-from chat.printing import made_by, rendered
 from chat.protocol.commands import CONTENT_MAX
+from chat.rendering import made_by, rendered
 
 THREADS = 4
 
