@@ -12,18 +12,7 @@ from contextlib import aclosing
 from dataclasses import replace
 
 from chat.clean import clean_text
-from workers.llm.base import (
-    LLM,
-    Coming,
-    Limits,
-    LLMError,
-    Piece,
-    Prompt,
-    Reasoning,
-    Spent,
-    Text,
-    ToolCall,
-)
+from workers.llm.base import LLM, Coming, Limits, LLMError, Piece, Prompt, Reasoning, Spent, Text, ToolCall
 from workers.llm.measured import Measured
 
 ARGS_KEPT = 60_000  # characters of a call's arguments: more than any tool takes, so that what was cut is refused
