@@ -22,15 +22,15 @@ from workers.tools import tool
 async def test_a_drain_waits_for_what_cannot_be_called_again_and_not_for_the_rest(
     talk: Talk, runtime: Runtime, llm: LedLLM, deeds: Deeds, redis: Any
 ) -> None:
-    cancelled: list[str] = []
+    looks, cancelled = asyncio.Event(), asyncio.Event()
 
     async def look() -> str:
         """Look."""
+        looks.set()
         try:
             await asyncio.sleep(60)
-        except asyncio.CancelledError:
-            cancelled.append("look")
-            raise
+        finally:
+            cancelled.set()
         return "seen"
 
     deeds.tools["look"] = tool(effect="pure", access="read")(look)
@@ -39,10 +39,11 @@ async def test_a_drain_waits_for_what_cannot_be_called_again_and_not_for_the_res
     llm.call("look", "a")
     llm.call("ask", "b")
     llm.end()
+    await until(looks.is_set, "one is called")
     await asyncio.to_thread(deeds.held.wait, 10)
     [held] = runtime.held.values()
     held.stop(DRAINED)
-    await until(lambda: cancelled, "what is pure is broken off at once")
+    await until(cancelled.is_set, "what is pure is broken off at once")
     assert runtime.held, "the other one is waited for"
     deeds.hold.set()
     await over(runtime)
@@ -79,10 +80,11 @@ async def test_a_drain_does_not_wait_for_ever_and_what_it_leaves_is_asked_about(
 async def test_a_stop_cancels_the_tool_and_says_what_is_known_of_it(
     talk: Talk, runtime: Runtime, llm: LedLLM, deeds: Deeds, redis: Any, effect: str, status: str
 ) -> None:
-    cancelled = asyncio.Event()
+    works, cancelled = asyncio.Event(), asyncio.Event()
 
     async def work() -> str:
         """Work."""
+        works.set()
         try:
             await asyncio.sleep(60)
         finally:
@@ -98,6 +100,7 @@ async def test_a_stop_cancels_the_tool_and_says_what_is_known_of_it(
     await until(lambda: runtime.held, "it works")
     while await statuses(run) != [("work", "called"), ("send", "waiting")]:
         await asyncio.sleep(0.002)
+    await until(works.is_set, "it is called, which is written before")
     await runs.cancel_run(talk.ada, run.pk)
     runtime._on_nudge({"type": "nudge", "run_id": str(run.pk)})
     await asyncio.wait_for(cancelled.wait(), 10)
