@@ -47,6 +47,7 @@ export interface ConnectionOptions {
 export const CLOSED = { signedOut: 4401, origin: 4403, slow: 4408, restart: 4412, flood: 4413, tooMany: 4429 } as const;
 
 const SETTLED_MS = 2000; // a socket that lived this long starts the delays over
+const OPEN = 1; // a WebSocket's readyState
 const OPENING_MS = 10_000;
 const SILENCE_MS = 10_000; // after a ping
 
@@ -117,7 +118,8 @@ export class Connection {
   /** Send a command and wait for its one answer. Rejects with Refused, or Offline: it may or may not have been done. */
   ask<Data = Record<string, unknown>>(type: string, data: object): Promise<Data> {
     const socket = this.socket;
-    if (!socket || !this.ready) return Promise.reject(new Offline());
+    // A socket that is closing takes nothing more, and may be so for a while before it says that it is closed.
+    if (!socket || !this.ready || socket.readyState !== OPEN) return Promise.reject(new Offline());
     const ref = String(++this.refs);
     const text = stringify({ type, ref, data });
     if (isLonger(text, this.limits["frame_max_bytes"])) return Promise.reject(new Refused(TOO_LARGE));

@@ -179,6 +179,17 @@ describe("a connection", () => {
     await expect(lost).rejects.toBeInstanceOf(Offline);
   });
 
+  it("says nothing into a socket that is closing, and hears its code", async () => {
+    const connection = connect();
+    await soon();
+    server.socket.hello();
+    server.socket.readyState = 2;
+    await expect(connection.ask("a.b", {})).rejects.toBeInstanceOf(Offline);
+    expect(server.socket.commands).toEqual([]);
+    server.socket.lose(4412);
+    expect(connection.state).toMatchObject({ status: "offline", code: 4412 });
+  });
+
   it("refuses a command at once that is larger than a frame may be: no answer would name it", async () => {
     const connection = connect();
     await soon();
