@@ -32,11 +32,23 @@ class DatabaseWrapper(base.DatabaseWrapper):
     _turnstile: int | None = None
     _is_inside = False
     waits = True  # else what is locked is an error, at once
+    _set: tuple[Any, bool] | None = None  # the connection that was told whether to wait, and what it was told
     _checkpoints_late: Any = None  # the connection that does
 
     def get_connection_params(self) -> dict[str, Any]:
         params: dict[str, Any] = super().get_connection_params()
         return params if self.waits else {**params, "timeout": 0}  # opening reads the file, so it may wait, too
+
+    def ensure_connection(self) -> None:
+        """What each use begins with. SQLite is told whether to wait for a lock only where that has changed.
+
+        A loop never waits: to tell SQLite so at each of its actions, and to take it back, took a sixteenth of its time.
+        """
+        super().ensure_connection()
+        if self._set != (self.connection, self.waits):
+            timeout_s = self.settings_dict["OPTIONS"].get("timeout", 5) if self.waits else 0
+            self.connection.execute(f"PRAGMA busy_timeout = {int(timeout_s * 1000)}")
+            self._set = (self.connection, self.waits)
 
     @contextmanager
     def at_once(self) -> Iterator[None]:
@@ -44,7 +56,6 @@ class DatabaseWrapper(base.DatabaseWrapper):
         self.waits = False
         try:
             self.ensure_connection()
-            self.connection.execute("PRAGMA busy_timeout = 0")
             if self._checkpoints_late is not self.connection:
                 # What is written is put into its place, and on the disk, by a worker's thread, each second. This is for
                 # where there is none.
@@ -54,9 +65,6 @@ class DatabaseWrapper(base.DatabaseWrapper):
         finally:
             self.waits = True
             self._leave()
-            if self.connection is not None:
-                timeout_s = self.settings_dict["OPTIONS"].get("timeout", 5)
-                self.connection.execute(f"PRAGMA busy_timeout = {int(timeout_s * 1000)}")
 
     def put_log_in_place(self) -> None:
         """Put what was written into its place, and on the disk, so that the log begins anew. For a worker's thread.

@@ -149,6 +149,22 @@ def test_who_may_not_wait_does_not_wait_to_open_the_file_either(own: DatabaseWra
         assert cursor.execute("PRAGMA busy_timeout").fetchone()[0] == 2000 * WAIT_S, "and then it waits again"
 
 
+def test_a_loop_tells_sqlite_once_that_it_does_not_wait_and_who_comes_after_it_takes_that_back(
+    own: DatabaseWrapper,
+) -> None:
+    told: list[str] = []
+    with own.at_once():
+        write(own, "first")
+    own.connection.set_trace_callback(told.append)
+    for word in ("second", "third"):
+        with own.at_once():
+            write(own, word)
+    assert [one for one in told if "PRAGMA" in one] == []
+    write(own, "by one who waits")
+    own.connection.set_trace_callback(None)
+    assert [one for one in told if "PRAGMA" in one] == ["PRAGMA busy_timeout = 1000"]
+
+
 def log_of(own: DatabaseWrapper) -> Path:
     return Path(f"{own.settings_dict['NAME']}-wal")
 
