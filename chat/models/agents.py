@@ -80,7 +80,7 @@ class Agent(models.Model):
     avatar = models.CharField(max_length=200, blank=True)
     color = models.CharField(max_length=20, blank=True)
     instructions = models.TextField(blank=True)
-    llm = models.CharField(max_length=200, blank=True, help_text="Empty: the server's own (CHAT_LLM).")
+    llm = models.CharField("LLM", max_length=200, blank=True, help_text="Empty: the server's own (CHAT_LLM).")
     # Asked in this order when `llm` fails. Null: the server's own (CHAT_FALLBACKS); an empty list: none.
     fallbacks = models.JSONField(null=True, blank=True, default=None, validators=[check_names])
     mode = models.CharField(max_length=32, default="direct")
@@ -89,7 +89,9 @@ class Agent(models.Model):
     context = models.JSONField(default=dict, blank=True, validators=[check_context])
     # What one run may take: {"steps": calls of its LLM, "seconds": of work, "cost_usd": of tokens}.
     run_limit = models.JSONField(default=dict, blank=True, validators=[check_run_limit])
-    interrupt_expires_s = models.PositiveIntegerField(default=1800, help_text="0: its questions stay open for ever.")
+    interrupt_expires_s = models.PositiveIntegerField(
+        "questions are open for, seconds", default=1800, help_text="0: its questions stay open for ever."
+    )
     visibility = models.CharField(max_length=10, choices=Visibility.choices, default=Visibility.EVERYONE)
     enabled = models.BooleanField(default=True)
     created_at = models.DateTimeField(default=timezone.now)

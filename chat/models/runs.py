@@ -44,9 +44,9 @@ class Run(models.Model):
     message = models.ForeignKey(Message, on_delete=models.CASCADE, related_name="runs")  # the one that asks
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="runs", db_index=False)
     agent = models.ForeignKey(Agent, on_delete=models.PROTECT, related_name="runs")
-    llm = models.CharField(max_length=200, blank=True)  # that was asked last; until one is, the chosen one
+    llm = models.CharField("LLM", max_length=200, blank=True)  # that was asked last; until one is, the chosen one
     # By the message; empty: the agent's, as it is by then. Null: written before migration 0010, into `llm` alone.
-    chosen_llm = models.CharField(max_length=200, null=True, blank=True)  # noqa: DJ001 - as said
+    chosen_llm = models.CharField("chosen LLM", max_length=200, null=True, blank=True)  # noqa: DJ001 - as said
     retry_of = models.ForeignKey(
         "self", null=True, blank=True, on_delete=models.SET_NULL, related_name="retries", db_index=False
     )
@@ -68,7 +68,7 @@ class Run(models.Model):
 
     input_tokens = models.PositiveIntegerField(default=0)
     output_tokens = models.PositiveIntegerField(default=0)
-    cost_usd = models.DecimalField(max_digits=14, decimal_places=6, default=0)
+    cost_usd = models.DecimalField("cost, USD", max_digits=14, decimal_places=6, default=0)
     fallback_status = models.CharField(max_length=20, null=True, blank=True)  # noqa: DJ001 - null on the wire too
     error = models.JSONField(null=True, blank=True)
     # What the LLM of the last attempt was told, by reference: operators ask; it is not on the wire.

@@ -10,11 +10,11 @@ class Usage(models.Model):
     # Null: of a session that was deleted. What it cost is owed all the same.
     run = models.ForeignKey(Run, null=True, on_delete=models.SET_NULL, related_name="spent", db_index=False)
     attempt = models.PositiveIntegerField()  # 0: what was done for the session beside it: its title, its summary
-    llm = models.CharField(max_length=200)
+    llm = models.CharField("LLM", max_length=200)
     input_tokens = models.PositiveIntegerField(default=0)
     output_tokens = models.PositiveIntegerField(default=0)
     # Null: nobody knows the price. That is not 0, which a model of one's own may well cost.
-    cost_usd = models.DecimalField(max_digits=14, decimal_places=6, null=True, default=None)
+    cost_usd = models.DecimalField("cost, USD", max_digits=14, decimal_places=6, null=True, default=None)
     created_at = models.DateTimeField(default=timezone.now, db_index=True)  # the admin sums up by days
 
     class Meta:

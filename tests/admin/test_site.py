@@ -72,6 +72,14 @@ def test_a_permission_to_see_sessions_is_none_to_read_their_talk(talk: Talk, sta
     assert "They spoke of a secret." in page and "Metadata" in page and "A secret answer" in page
 
 
+def test_labels_are_words_and_no_names_of_the_code(talk: Talk, olga: Browser) -> None:
+    run = talk.start()
+    for path in (f"run/{run.pk}/change/", "agent/assistant/change/", "run/", "usage/"):
+        page = olga.text(f"/admin/chat/{path}")
+        assert "LLM" in page or path == "run/", path
+        assert re.findall(r"\b(?:Llm|llm|usd|expires s)\b", page) == [], path
+
+
 def test_staff_change_their_password_where_guesses_are_counted(olga: Browser) -> None:
     for ask in (olga.client.get, olga.client.post):
         assert ask("/admin/password_change/").headers.get("Location") == "/password/"
