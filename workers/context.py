@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from chat.models import Agent, ChatSession, Message, Run
 from chat.prepared import Asked, Given, Prepared, together
-from workers.deeds import BROKEN_OFF, Deed, deeds_in, deeds_shown_by
+from workers.deeds import BROKEN_OFF, Deed, deeds_in, deeds_of_calls
 from workers.llm.base import SUMMARY_HEADING, Called, Prompt, Returned, Said, estimate_tokens
 from workers.llm.base import Line as TalkLine
 
@@ -226,9 +226,18 @@ def to_summarise(session: ChatSession, tokens: int | None = None) -> Past:
     `tokens` is the budget of the agent that found it crowded, else that of the session's agent. The latter's LLM sums
     it up: so it is given half of what that reads, which leaves the other half for the summary so far.
     """
-    newest = Message.objects.filter(session_id=session.pk).newest_first()
+    newest = Message.objects.filter(session_id=session.pk, seq__gt=session.summary_seq).newest_first()
+    columns = (
+        "pk",
+        "role",
+        "kind",
+        "content",
+        "data",
+        "seq",
+        "deleted_at",
+    )  # as models, all of it takes three times as long
     lines = []
-    for message in newest.filter(seq__gt=session.summary_seq)[:LINES_MAX]:
+    for message in newest.values_list(*columns, named=True)[:LINES_MAX]:
         lines.append((message, _line(message.role, message.content, message.data, message.seq)))
     unanswered = set(Run.objects.open().filter(session_id=session.pk).values_list("message_id", flat=True))
     room = (tokens or tokens_for(session.agent)) / 2
@@ -242,11 +251,11 @@ def to_summarise(session: ChatSession, tokens: int | None = None) -> Past:
     said: list[Said] = []
     up_to = session.summary_seq
     at_once = left = int(tokens_for(session.agent) * (1 - SUMMARY))
-    deeds = deeds_shown_by(message for message, _ in old)
+    deeds = deeds_of_calls([message.pk for message, _ in old if message.role == Message.Role.TOOL])
     for message, own in old:
         if message.pk in unanswered:
             break  # what still waits for its answer is not yet past
-        is_talk = message.role in ROLES and message.kind == "text" and message.is_part_of_the_talk
+        is_talk = message.role in ROLES and message.kind == "text" and Message.is_talk(message.data)
         deed = deeds.get(message.pk)
         line = own if deed is None else _line(Message.Role.ASSISTANT, deed.in_words, {}, message.seq)
         if deed or (is_talk and not message.deleted_at):

@@ -1,7 +1,7 @@
 """What answers that were broken off have done: no text tells of it, and whoever answers next would do it again."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -9,7 +9,7 @@ from django.db.models import Q, QuerySet
 from django.db.models.functions import Left
 
 from chat.actions.questions import args_hash
-from chat.models import Message, Run, ToolCall
+from chat.models import Run, ToolCall
 from chat.prepared import Given, Prepared
 from workers.llm.base import Called, Returned, estimate_tokens
 from workers.llm.base import ToolCall as Wanted
@@ -106,8 +106,7 @@ def deeds_in(rows: Iterable[Row]) -> list[Deed]:
     return [Deed(*row) for row in rows]
 
 
-def deeds_shown_by(messages: Iterable[Message]) -> dict[UUID, Deed]:
-    """Those of the deeds that these messages show, by the message's id, which is the call's too."""
-    ids = [message.pk for message in messages if message.role == Message.Role.TOOL]
-    found = deeds_in(_of_no_answer().filter(pk__in=ids).values_list(*_COLUMNS)) if ids else []
+def deeds_of_calls(call_ids: Sequence[UUID]) -> dict[UUID, Deed]:
+    """Those of the deeds that these calls are, by the call's id, which is its message's too."""
+    found = deeds_in(_of_no_answer().filter(pk__in=call_ids).values_list(*_COLUMNS)) if call_ids else []
     return {deed.call_id: deed for deed in found}

@@ -95,10 +95,6 @@ class Message(models.Model):
     def __str__(self) -> str:  # without the talk: logs say it, and pages of the admin that write no look down
         return f"{self.seq} {self.role}"
 
-    @property
-    def is_part_of_the_talk(self) -> bool:
-        return self.is_talk(self.data)
-
     @staticmethod
     def is_talk(data: dict[str, Any]) -> bool:
         """Whether an LLM is to read it later.

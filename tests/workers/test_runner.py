@@ -62,7 +62,7 @@ async def test_an_answer_that_its_llm_did_not_end_says_why(talk: Talk, runtime: 
     row = await until_row(held.run, status="succeeded", error=None)
     message = await reading(Message.objects.get, pk=row.answer_id)
     assert (message.content, message.data) == ("First", {"cut": "length"})
-    assert message.is_part_of_the_talk
+    assert Message.is_talk(message.data)
 
 
 @pytest.mark.parametrize("end", ["succeeded", "failed", "cancelled"])

@@ -264,7 +264,8 @@ def test_the_text_for_emergencies_is_an_answer_that_tells_why(talk: Talk) -> Non
     ended = attempts.finish_run(run, "Sorry.", Spending("main"), fallback_status="emergency", error=ERROR)
     assert (ended.status, ended.fallback_status, ended.error) == ("succeeded", "emergency", ERROR)
     message = Message.objects.get(pk=run.answer_id)
-    assert (message.content, message.data, message.is_part_of_the_talk) == ("Sorry.", {"emergency": True}, False)
+    assert (message.content, message.data) == ("Sorry.", {"emergency": True})
+    assert not Message.is_talk(message.data)
 
 
 def test_what_an_attempt_cost_in_a_session_that_is_gone_is_forgotten(talk: Talk) -> None:
