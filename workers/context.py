@@ -227,15 +227,8 @@ def to_summarise(session: ChatSession, tokens: int | None = None) -> Past:
     it up: so it is given half of what that reads, which leaves the other half for the summary so far.
     """
     newest = Message.objects.filter(session_id=session.pk, seq__gt=session.summary_seq).newest_first()
-    columns = (
-        "pk",
-        "role",
-        "kind",
-        "content",
-        "data",
-        "seq",
-        "deleted_at",
-    )  # as models, all of it takes three times as long
+    # As rows: as models, all of it takes three times as long.
+    columns = ("pk", "role", "kind", "content", "data", "seq", "deleted_at")
     lines = []
     for message in newest.values_list(*columns, named=True)[:LINES_MAX]:
         lines.append((message, _line(message.role, message.content, message.data, message.seq)))

@@ -32,7 +32,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
     _turnstile: int | None = None
     _is_inside = False
     waits = True  # else what is locked is an error, at once
-    _set: tuple[Any, bool] | None = None  # the connection that was told whether to wait, and what it was told
+    _told: tuple[Any, bool] | None = None  # which connection of SQLite was told last whether it waits, and what
     _checkpoints_late: Any = None  # the connection that does
 
     def get_connection_params(self) -> dict[str, Any]:
@@ -45,10 +45,10 @@ class DatabaseWrapper(base.DatabaseWrapper):
         A loop never waits: to tell SQLite so at each of its actions, and to take it back, took a sixteenth of its time.
         """
         super().ensure_connection()
-        if self._set != (self.connection, self.waits):
+        if self._told != (self.connection, self.waits):
             timeout_s = self.settings_dict["OPTIONS"].get("timeout", 5) if self.waits else 0
             self.connection.execute(f"PRAGMA busy_timeout = {int(timeout_s * 1000)}")
-            self._set = (self.connection, self.waits)
+            self._told = (self.connection, self.waits)
 
     @contextmanager
     def at_once(self) -> Iterator[None]:
