@@ -22,8 +22,11 @@ LINES_MAX = 2000  # of talk looked at, whatever the budget
 PAGE = 50  # of lines read at once
 BRIEF_LINES = 8 * PAGE  # that may be read on the loop: two milliseconds
 LINE_TOKENS = 4  # what a line costs besides its text
-CROWDED = 0.6  # of the budget
-SUMMARY = 0.5  # of it at most: one that an LLM made too long would leave no room for what was said last
+SUMMARY = 0.5  # of a budget at most: one that an LLM made too long would leave no room for what was said last
+# Of the room that instructions and summary leave: from where on the talk is summed up, and how much of it then stays.
+# Not much closer, or an LLM would be asked for each few lines, and no provider could keep the beginning of the prompt.
+CROWDED, KEPT = 0.75, 0.5
+ROOM_MIN = 0.125  # of a budget: instructions that fill all of it do not ask for a summary after each answer
 
 Talk = tuple[str, str, str, int, int | None]  # role, content, data as JSON, seq, position
 NO_DATA = "{}"  # as both databases write it; most lines have none, and there are hundreds
@@ -38,7 +41,7 @@ class NotBrief(Exception):
 @dataclass(frozen=True, slots=True)
 class Context:
     prompt: Prompt
-    is_crowded: bool  # the unsummarised talk nears the budget: time for a summary
+    is_crowded: bool  # the unsummarised talk nears the end of its room: time for a summary
     read: dict[str, Any]  # what the prompt was made of, by reference: for whoever asks later
     joined: dict[int, tuple[Said, ...]]  # what people sent while it was answered, by the step that read it; not step 0
     doubted: frozenset[
@@ -64,6 +67,14 @@ def tokens_for(agent: Agent) -> int:
     return tokens
 
 
+def instructions_of(agent: Agent, summary: str) -> str:
+    """What an agent's LLM reads before the talk."""
+    if not summary:
+        return agent.instructions
+    summary = start_of(summary, int(tokens_for(agent) * SUMMARY))
+    return f"{agent.instructions}\n\n{SUMMARY_HEADING}\n{summary}\n".lstrip()
+
+
 def build_context(run: Run, *, brief: bool = False) -> Context:
     """Collect what an LLM is told for a run as it was claimed. It blocks for as long as the database takes.
 
@@ -82,29 +93,26 @@ def build_context(run: Run, *, brief: bool = False) -> Context:
     )
     together(joined, newest, *([broken_off] if broken_off else []))
     deeds = deeds_in(broken_off.rows) if broken_off else []
-    instructions = run.agent.instructions
-    if summary:
-        summary = start_of(summary, int(tokens * SUMMARY))
-        instructions = f"{instructions}\n\n{SUMMARY_HEADING}\n{summary}\n".lstrip()
+    instructions = instructions_of(run.agent, summary)
     by_step: dict[int, list[Line]] = {0: [_line(ask.role, ask.content, ask.data, ask.seq)]}
     for step, *said in joined.rows:
         by_step.setdefault(step or 0, []).append(_line(Message.Role.USER, *said))
     asked = by_step.pop(0)
     again = [deed for deed in reversed(deeds) if deed.message_id == ask.pk]  # is read as this run's own
-    spent = question_tokens = sum(line.tokens for lines in (asked, again, *by_step.values()) for line in lines)
-    room = tokens - estimate_tokens(instructions) - question_tokens
+    spent = sum(line.tokens for lines in (asked, again, *by_step.values()) for line in lines)
+    room = tokens - estimate_tokens(instructions)
     kept: list[Line | Deed] = []
     before = talk_before(run, summary_seq, newest, brief=brief)
     earlier = [deed for deed in deeds if deed.message_id != ask.pk]
     for line in _with_deeds(before, earlier) if earlier else before:  # read only as far as it fits
         spent += line.tokens
-        if spent - question_tokens > room:
+        if spent > room:
             break
         kept.append(line)
     lines = (*reversed(kept), *asked, *again)
     return Context(
         Prompt(instructions, tuple(one for line in lines for one in line.lines)),
-        is_crowded=may_sum_up and spent > tokens * CROWDED,
+        is_crowded=may_sum_up and spent > max(room, tokens * ROOM_MIN) * CROWDED,
         read={
             "attempt": run.attempt,
             "instructions_chars": len(run.agent.instructions),
@@ -220,12 +228,15 @@ class Past(NamedTuple):
     has_more: bool
 
 
-def to_summarise(session: ChatSession, tokens: int | None = None) -> Past:
-    """The oldest talk that no summary holds yet: all but what fills half a budget, as far as it can be read at once.
+def to_summarise(session: ChatSession, reader: Agent | None = None) -> Past:
+    """The oldest talk that no summary holds yet: all but what fills half of its room, as far as it can be read at once.
 
-    `tokens` is the budget of the agent that found it crowded, else that of the session's agent. The latter's LLM sums
-    it up: so it is given half of what that reads, which leaves the other half for the summary so far.
+    `reader` is the agent that found it crowded, else the session's agent. The latter's LLM sums it up: so it is given
+    half of what that reads, which leaves the other half for the summary so far.
     """
+    reader = reader or session.agent
+    tokens = tokens_for(reader)
+    room = max(tokens - estimate_tokens(instructions_of(reader, session.summary)), tokens * ROOM_MIN) * KEPT
     newest = Message.objects.filter(session_id=session.pk, seq__gt=session.summary_seq).newest_first()
     # As rows: as models, all of it takes three times as long.
     columns = ("pk", "role", "kind", "content", "data", "seq", "deleted_at")
@@ -233,7 +244,6 @@ def to_summarise(session: ChatSession, tokens: int | None = None) -> Past:
     for message in newest.values_list(*columns, named=True)[:LINES_MAX]:
         lines.append((message, _line(message.role, message.content, message.data, message.seq)))
     unanswered = set(Run.objects.open().filter(session_id=session.pk).values_list("message_id", flat=True))
-    room = (tokens or tokens_for(session.agent)) / 2
     for index, (_, line) in enumerate(lines):
         room -= line.tokens
         if room < 0:

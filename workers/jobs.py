@@ -5,11 +5,13 @@ from functools import partial
 from uuid import UUID
 
 from django.conf import settings
+from django.db.models import QuerySet
 
 from chat.actions import summaries, titles
 from chat.database import reading, writing
 from chat.errors import NotFound
 from chat.models import Message, Run
+from chat.prepared import Given, Prepared
 from workers.bill import Bill
 from workers.context import SUMMARY, start_of, to_summarise, tokens_for
 from workers.llm.base import LLMError
@@ -44,7 +46,7 @@ async def _sum_up(session_id: UUID, run_id: str | None) -> bool:
     if run is None:
         return False
     session, bill, summary = run.session, Bill(), ""
-    past = await reading(to_summarise, session, tokens_for(run.agent))
+    past = await reading(to_summarise, session, run.agent)
     if not past.said:
         return False
     llm = session.agent.llm or settings.CHAT_LLM
@@ -61,10 +63,17 @@ async def _sum_up(session_id: UUID, run_id: str | None) -> bool:
 
 def _answered(session_id: UUID, run_id: str | None) -> Run | None:
     """The run that asked for a summary; the last one where a process of an older version rang, which named none."""
-    runs = Run.objects.select_related("agent", "session__agent").filter(session_id=session_id)
     if run_id is not None:
-        return runs.filter(pk=UUID(run_id)).first()
-    return runs.filter(status=Run.Status.SUCCEEDED).order_by("-position").first()
+        return _THAT_ASKED.first(session_id=session_id, run_id=UUID(run_id))
+    return _LAST_ANSWERED.first(session_id=session_id)
+
+
+def _of_a_session() -> "QuerySet[Run]":
+    return Run.objects.select_related("agent", "session__agent").filter(session_id=Given("session_id"))
+
+
+_THAT_ASKED = Prepared(lambda: _of_a_session().filter(pk=Given("run_id")))
+_LAST_ANSWERED = Prepared(lambda: _of_a_session().filter(status=Run.Status.SUCCEEDED).order_by("-position")[:1])
 
 
 async def title_session(run_id: str) -> None:

@@ -1,6 +1,9 @@
 """The summary: what it covers, who reads it, and what is left for the next one."""
 
+from itertools import pairwise
 from typing import Any
+
+import pytest
 
 from chat.actions import sessions, summaries
 from chat.models import Agent, ChatSession, Message
@@ -8,7 +11,7 @@ from chat.protocol.commands import SessionChange
 from tests.chat.actions.test_steps import begin, entry
 from tests.inside import Talk
 from tests.workers.talk_as_read import cost, fails, finish, told_to
-from workers.context import build_context, start_of, to_summarise, tokens_for
+from workers.context import build_context, start_of, to_summarise
 from workers.llm.base import SUMMARY_HEADING, estimate_tokens
 
 
@@ -98,14 +101,33 @@ def test_a_summary_and_a_change_of_the_session_at_once_lose_neither(talk: Talk) 
 
 
 def test_what_is_old_is_summarised_and_the_newest_half_is_not(talk: Talk, settings: Any) -> None:
-    settings.CHAT_CONTEXT_TOKENS = 2 * cost("Question 3?", "Answer 3!")
-    for number in range(4):
-        talk.answer(f"Question {number}?", f"Answer {number}!")
-    said, up_to = summary_of(talk)
-    assert said == [text for number in range(3) for text in (f"Question {number}?", f"Answer {number}!")]
-    assert up_to == Message.objects.get(content="Answer 2!").seq
+    Agent.objects.filter(name="assistant").update(instructions="")
+    said = [text.ljust(400) for number in range(4) for text in (f"Question {number}?", f"Answer {number}!")]
+    settings.CHAT_CONTEXT_TOKENS = 2 * (cost(*said[-2:]) + 40)
+    for question, answer in zip(said[::2], said[1::2], strict=True):
+        talk.answer(question, answer)
+    old, up_to = summary_of(talk)
+    assert old == said[:-2]
+    assert up_to == Message.objects.get(content__startswith="Answer 2!").seq
     summaries.store_summary(talk.pk, 0, "- Much was asked.", up_to)
     assert summary_of(talk) == ([], up_to), "nothing is left to do"
+
+
+@pytest.mark.parametrize("filled", [0.05, 0.6])
+def test_what_instructions_and_summary_leave_no_room_for_is_summed_up(talk: Talk, filled: float) -> None:
+    Agent.objects.filter(name="assistant").update(context={"tokens": 2000}, instructions="x" * int(4 * 2000 * filled))
+    crowded_at = []
+    for number in range(60):
+        run = talk.start(f"Question {number}? ".ljust(120))
+        context, session = build_context(run), ChatSession.objects.get(pk=talk.pk)
+        unsummarised = Message.objects.filter(session_id=talk.pk, seq__gt=session.summary_seq)
+        assert context.read["seqs"] == sorted(unsummarised.values_list("seq", flat=True)), "nothing is lost between"
+        finish(run, "Yes. ".ljust(120))
+        if context.is_crowded:
+            crowded_at.append(number)
+            summaries.store_summary(talk.pk, session.summary_seq, "- Much was asked. " * 10, summary_of(talk)[1])
+    steps = [later - earlier for earlier, later in pairwise(crowded_at)]
+    assert len(steps) >= 2 and min(steps) >= 3, "a good part of it at a time"
 
 
 def test_nothing_is_summarised_while_all_of_it_fits(talk: Talk) -> None:
@@ -141,7 +163,7 @@ def test_a_small_agent_named_in_a_session_of_a_large_one_gets_a_summary(talk: Ta
     session = ChatSession.objects.select_related("agent").get(pk=talk.pk)
     finish(run, "x")
     assert context.is_crowded and not to_summarise(session).said
-    assert to_summarise(session, tokens_for(run.agent)).said
+    assert to_summarise(session, run.agent).said
 
 
 def test_no_more_is_summed_up_at_once_than_the_llm_reads(talk: Talk, settings: Any) -> None:

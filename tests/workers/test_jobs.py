@@ -128,9 +128,10 @@ async def test_a_session_that_is_deleted_meanwhile_needs_no_name(untitled: Talk,
 
 
 async def long_talk(talk: Talk, settings: Any) -> Run:
-    settings.CHAT_CONTEXT_TOKENS = 60
+    settings.CHAT_CONTEXT_TOKENS = 600
+    await writing(Agent.objects.filter(name="assistant").update, instructions="")
     for number in range(3):
-        run: Run = await writing(talk.answer, f"Question {number}?".ljust(40), "Yes.".ljust(40))
+        run: Run = await writing(talk.answer, f"Question {number}?".ljust(400), "Yes.".ljust(400))
     return run
 
 
@@ -163,7 +164,7 @@ async def test_a_summary_is_made_piece_by_piece_and_is_on_the_bill_beside_the_ti
 async def test_the_run_that_found_it_crowded_says_how_much_is_read(talk: Talk, led: LedLLM, settings: Any) -> None:
     await long_talk(talk, settings)
     settings.CHAT_CONTEXT_TOKENS = 8000
-    small = await writing(lambda: Agent.objects.create(name="small", context={"tokens": 60}))
+    small = await writing(lambda: Agent.objects.create(name="small", context={"tokens": 600}))
     run = await writing(talk.start, "And now?", agent=small.name)
     led.say("Much was asked.")
     led.end()
