@@ -34,6 +34,9 @@ class Asked:
 class Chat(Protocol):
     async def ask(self, content: str, llm: str | None = None) -> Asked: ...
 
+    async def anew(self) -> None:
+        """Begin another conversation."""
+
     def close(self) -> None: ...
 
 
@@ -66,16 +69,20 @@ class Heard:
 class Ours:
     """The chat server of this project."""
 
-    def __init__(self, socket: Socket, heard: Heard) -> None:
+    def __init__(self, socket: Socket, heard: Heard, stack: Stack, token: str) -> None:
         self.socket, self.heard, self.session_id = socket, heard, ""
+        self._stack, self._token = stack, token
         self._refs = 0
 
     @classmethod
     async def open(cls, stack: Stack, token: str) -> Self:
         """Connect, and follow a new session."""
         chat = await cls.connect(stack, token)
-        await chat.follow(*await new_sessions(stack, token))
+        await chat.anew()
         return chat
+
+    async def anew(self) -> None:
+        await self.follow(*await new_sessions(self._stack, self._token))
 
     @classmethod
     async def connect(cls, stack: Stack, token: str) -> Self:
@@ -83,7 +90,7 @@ class Ours:
         url = stack.webs[0].url.replace("http", "ws") + "/ws/"
         socket = await Socket.open(url, heard, {"Authorization": f"Bearer {token}"})
         await heard.until(lambda text: '"connection.ready"' in text)
-        return cls(socket, heard)
+        return cls(socket, heard, stack, token)
 
     async def follow(self, session_id: str) -> None:
         """Follow a session from now on; the last one followed is the one to ask in."""
@@ -172,6 +179,9 @@ class Chainlit:
         await heard.until(lambda text: "task_end" in text)
         return chat
 
+    async def anew(self) -> None:
+        pass  # its LLM is told nothing of what was said before
+
     async def ask(self, content: str, llm: str | None = None) -> Asked:
         step = {"id": str(uuid4()), "name": "user", "type": "user_message", "output": content}
         step |= {"createdAt": time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime()), "threadId": ""}
@@ -206,6 +216,9 @@ class Agno:
         self._http = httpx2.AsyncClient(base_url=base_url, trust_env=False, timeout=PATIENCE_S)
         self.session = str(uuid4())
 
+    async def anew(self) -> None:
+        self.session = str(uuid4())
+
     async def ask(self, content: str, llm: str | None = None) -> Asked:
         form = {"message": content, "stream": "true", "background": "true", "session_id": self.session}
         asked = Asked(time.perf_counter())
@@ -237,6 +250,9 @@ class Straight:
     def __init__(self, base_url: str, model: str) -> None:
         self._http = httpx2.AsyncClient(trust_env=False, timeout=PATIENCE_S)
         self._url, self._model = f"{base_url}/chat/completions", model
+
+    async def anew(self) -> None:
+        pass
 
     async def ask(self, content: str, llm: str | None = None) -> Asked:
         body = {"model": self._model, "messages": [{"role": "user", "content": content}], "stream": True}
