@@ -14,13 +14,14 @@ else, run on the loop itself (`writing_briefly`). They wait for nobody there.
 
 import asyncio
 import contextvars
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache, partial
 from typing import Any, ClassVar, ParamSpec, TypeVar
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 from django.db import DEFAULT_DB_ALIAS, Error, IntegrityError, OperationalError, connection, connections, transaction
 
@@ -193,7 +194,41 @@ def _loops_own() -> Here | None:
     here = _here.get(loop)
     if here is None:
         here = _here[loop] = Here()
+        _acting.loop, _acting.thread = ref(loop), threading.get_ident()
     return here if here.is_free else None
+
+
+class _Acting:
+    """The loop whose own thread runs short actions, as the last one began to."""
+
+    loop: "ref[asyncio.AbstractEventLoop] | None" = None
+    thread: int = 0
+
+
+_acting = _Acting()
+
+
+def acting_loop() -> asyncio.AbstractEventLoop | None:
+    """The loop that runs the short actions of this process; None where threads do."""
+    loop = _acting.loop() if _acting.loop is not None else None
+    return loop if loop is not None and loop.is_running() else None
+
+
+def acts_here() -> bool:
+    """Whether this is that loop's own thread."""
+    return _acting.thread == threading.get_ident() and acting_loop() is not None
+
+
+def call_soon(loop: asyncio.AbstractEventLoop, call: Callable[[], object]) -> bool:
+    """Have a loop call something soon, whatever thread this is. False where the loop has ended."""
+    try:
+        if acts_here() and loop is acting_loop():  # it is awake, and to wake one takes longer than all the rest
+            loop.call_soon(call)
+        else:
+            loop.call_soon_threadsafe(call)
+    except RuntimeError:
+        return False
+    return True
 
 
 @cache

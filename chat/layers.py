@@ -15,6 +15,7 @@ from typing import Any
 from uuid import uuid4
 
 import hiredis
+from django.conf import settings
 from redis import asyncio as aioredis
 from redis.asyncio.connection import Connection
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -81,6 +82,10 @@ class ChatChannelLayer(RedisPubSubChannelLayer):
         """A client of the shard that a group lives on, for this loop. Ask it under a `Patience`: it has none."""
         return self._get_layer().shard_of(group).commands()
 
+    def redis_of(self, shard: int) -> aioredis.Redis:
+        """The same by the shard's number; the number after the last is the broker's."""
+        return self._get_layer().numbered(shard).commands()
+
 
 class ChatLoopLayer(RedisPubSubLoopLayer):
     """The layer of one event loop: who listens here, and on which shard each group lives."""
@@ -88,11 +93,16 @@ class ChatLoopLayer(RedisPubSubLoopLayer):
     def __init__(self, hosts: Any = None, **kwargs: Any) -> None:
         super().__init__(hosts, **kwargs)
         self._shards = [Shard(host, self) for host in decode_hosts(hosts)]
+        [broker] = decode_hosts([settings.REDIS_URL])
+        self._broker = Shard(broker, self)  # where it is none of them
         self._listeners: dict[str, set[Listener]] = {}  # by Redis channel
 
     def shard_of(self, group: str) -> "Shard":
         shard: Shard = self._get_shard(self._get_group_channel_name(group))
         return shard
+
+    def numbered(self, shard: int) -> "Shard":
+        return self._shards[shard] if shard < len(self._shards) else self._broker
 
     async def listen(self, group: str, listener: Listener) -> bool:
         channel = self._get_group_channel_name(group)
@@ -134,6 +144,7 @@ class ChatLoopLayer(RedisPubSubLoopLayer):
     async def flush(self) -> None:
         self._listeners.clear()
         await super().flush()
+        await self._broker.flush()
 
 
 def _guarded(call: Callable[..., None], *args: object) -> None:

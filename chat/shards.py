@@ -9,6 +9,7 @@ import redis
 from channels.layers import get_channel_layer
 from channels_redis.utils import _consistent_hash
 from django.conf import settings
+from redis import asyncio as aioredis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
@@ -55,6 +56,11 @@ def client(shard: int) -> redis.Redis:
         retry=Retry(NoBackoff(), 1, (redis.ConnectionError,)),
         health_check_interval=15,
     )
+
+
+def on_loop(shard: int) -> aioredis.Redis:
+    """For the running event loop. Ask it under a `Patience`: it has none."""
+    return layer().redis_of(shard)
 
 
 @cache

@@ -85,7 +85,7 @@ async def test_to_ask_again_costs_what_a_message_costs(ada: Caller, worker: Work
     # The same one again is answered, and not counted.
     settings.CHAT_MESSAGES_PER_10S = 3
     assert await ada.post(f"/api/runs/{run_id}/retry/") == again
-    assert outbox.flush(10)
+    await outbox.flushing(10)
     settings.CHAT_MESSAGES_PER_10S = 2
     await ada.post(f"/api/runs/{again['run_id']}/cancel/")
     assert await ada.refused("POST", f"/api/runs/{run_id}/retry/") == (429, "rate_limited")

@@ -1,20 +1,57 @@
 """The outbox that no commit waits for."""
 
+import asyncio
 import logging
 import socket
 import threading
 import time
+from collections.abc import Callable, Iterator
 from typing import Any
+from weakref import ref
 
 import pytest
 from celery import current_app
 
-from chat import jobs, metrics, shards, stream
+from chat import database, jobs, metrics, shards, stream
 from chat.outbox import BROKER, Outbox, outbox
 from tests.chat.published import RUN, SESSION, frame, heard
 from tests.inside import WAIT_S, told
 from tests.processes import PATIENCE, eventually
 from tests.servers import Redis
+
+
+@pytest.fixture(params=["thread", "loop"], autouse=True)
+def acting(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
+    """Both senders: a thread, and a loop that actions run on. Called, it ends the loop as the end of a process does."""
+    monkeypatch.setattr(database, "_acting", database._Acting())
+    if request.param == "thread":
+        yield lambda: None
+        return
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    database._acting.loop, database._acting.thread = ref(loop), thread.ident or 0
+    eventually(loop.is_running, "the loop runs")
+
+    async def cancel() -> None:
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+
+    def end() -> None:
+        if not loop.is_closed():
+            asyncio.run_coroutine_threadsafe(cancel(), loop).result(WAIT_S)
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join()
+            loop.close()
+
+    yield end
+    end()
+
+
+only_a_thread = pytest.mark.parametrize("acting", ["thread"], indirect=True)
+only_a_loop = pytest.mark.parametrize("acting", ["loop"], indirect=True)
 
 
 def test_what_was_put_first_arrives_first_from_however_many_threads(live: Any) -> None:
@@ -72,6 +109,14 @@ def test_putting_never_waits_even_while_redis_hangs(redis: Any, redis_server: Re
     assert max(took_s) < 0.1 * PATIENCE
 
 
+def test_a_connection_that_had_died_in_the_pool_is_nobodys_trouble(redis: Any, live: Any) -> None:
+    for number in range(3):
+        stream.publish(SESSION, [frame(number)])
+        assert live()["type"] == "event"
+        redis.client_kill_filter(_type="normal", skipme=True)
+    assert not outbox.is_broken
+
+
 def test_a_redis_that_is_away_costs_one_warning_a_second_and_not_one_a_message(
     redis: Any, redis_server: Redis, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -113,6 +158,29 @@ def test_what_cannot_be_sent_does_not_end_the_outbox(redis: Any, caplog: pytest.
     assert redis.hget(stream.fence_key(SESSION, RUN), "a") == b"1"
 
 
+@only_a_loop
+def test_where_actions_run_on_a_loop_it_sends_and_no_thread_is_begun(redis: Any) -> None:
+    mine, by = Outbox(), []
+    mine.put(None, lambda _: by.append(threading.get_ident()))
+    assert mine.flush(WAIT_S)
+    assert by == [database._acting.thread] and mine._thread is None
+
+
+@only_a_loop
+def test_when_the_loop_has_ended_a_thread_takes_over_and_tells_whoever_missed_something(
+    redis: Any, redis_server: Redis, live: Any, acting: Callable[[], None]
+) -> None:
+    redis_server.freeze()
+    stream.publish(SESSION, [frame(1)])
+    eventually(lambda: not outbox._items, "it is on its way")
+    acting()
+    assert outbox._missed == {stream.session_group(SESSION)}
+    redis_server.thaw()
+    stream.publish(SESSION, [frame(2)])
+    assert "look" in {live()["type"] for _ in range(2)}
+
+
+@only_a_thread
 def test_what_waits_is_bounded_and_the_oldest_goes_first(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("chat.outbox.OUTBOX_MAX", 5)
     outbox = Outbox()
@@ -121,10 +189,11 @@ def test_what_waits_is_bounded_and_the_oldest_goes_first(monkeypatch: pytest.Mon
     for number in range(12):
         outbox.put(None, lambda _, number=number: seen.append(number))
     assert len(outbox._items) == 5
-    outbox._send(list(outbox._items))
+    outbox._send()
     assert seen == [7, 8, 9, 10, 11]
 
 
+@only_a_thread
 def test_whoever_lost_a_frame_because_too_much_waited_is_told_to_look(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("chat.outbox.OUTBOX_MAX", 2)
     outbox = Outbox()

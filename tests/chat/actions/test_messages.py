@@ -1,5 +1,6 @@
 """What people say, who may say it, and an answer that no Redis delays."""
 
+import asyncio
 import time
 from typing import Any
 from uuid import UUID, uuid4
@@ -139,7 +140,7 @@ async def _took_s(talk: Talk) -> float:
 
 async def test_a_dead_redis_delays_no_message(talk: Talk, settings: Any, redis_server: Redis) -> None:
     settings.CHAT_MESSAGES_PER_10S = 100
-    told()
+    await asyncio.to_thread(told)
     redis_server.kill()
     took_s = [await _took_s(talk) for _ in range(5)]
     assert max(took_s) < 0.25 * PATIENCE, took_s
@@ -151,7 +152,7 @@ async def test_a_redis_that_hangs_delays_one_message_and_then_none(
 ) -> None:
     settings.CHAT_MESSAGES_PER_10S = 100
     await talk.say()
-    told()
+    await asyncio.to_thread(told)
     redis_server.freeze()
     first, *others = [await _took_s(talk) for _ in range(4)]
     redis_server.thaw()
