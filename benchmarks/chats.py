@@ -252,7 +252,7 @@ class Straight:
         self._url, self._model = f"{base_url}/chat/completions", model
 
     async def anew(self) -> None:
-        pass
+        pass  # it remembers nothing
 
     async def ask(self, content: str, llm: str | None = None) -> Asked:
         body = {"model": self._model, "messages": [{"role": "user", "content": content}], "stream": True}

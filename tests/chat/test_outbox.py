@@ -109,14 +109,6 @@ def test_putting_never_waits_even_while_redis_hangs(redis: Any, redis_server: Re
     assert max(took_s) < 0.1 * PATIENCE
 
 
-def test_a_connection_that_had_died_in_the_pool_is_nobodys_trouble(redis: Any, live: Any) -> None:
-    for number in range(3):
-        stream.publish(SESSION, [frame(number)])
-        assert live()["type"] == "event"
-        redis.client_kill_filter(_type="normal", skipme=True)
-    assert not outbox.is_broken
-
-
 def test_a_redis_that_is_away_costs_one_warning_a_second_and_not_one_a_message(
     redis: Any, redis_server: Redis, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -177,7 +169,7 @@ def test_when_the_loop_has_ended_a_thread_takes_over_and_tells_whoever_missed_so
     assert outbox._missed == {stream.session_group(SESSION)}
     redis_server.thaw()
     stream.publish(SESSION, [frame(2)])
-    assert "look" in {live()["type"] for _ in range(2)}
+    eventually(lambda: (live(0.1) or {}).get("type") == "look", "whoever missed something is told", 5)
 
 
 @only_a_thread
